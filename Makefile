@@ -1,0 +1,56 @@
+# The project's verbs. `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test crash lint types contracts migrations docs wheel bench demo redis-stop clean ci
+
+help: ## List these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
+
+$(STAMP): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	touch $(STAMP)
+
+setup: $(STAMP) ## Make .venv and install everything that development needs
+
+test: setup ## Set up and pass the tests; they start their own servers
+	$(BIN)/python -m pytest $(ARGS)
+	DJANGO_SIDEKICK_JSON=stdlib $(BIN)/python -m pytest -q tests/wire tests/jobs tests/golden tests/broker
+
+crash: setup ## Kill, cut and flood: the tests that need real time (about 2 minutes)
+	$(BIN)/python -m pytest tests/crash $(ARGS)
+
+lint: setup ## Check the code's form
+	$(BIN)/ruff check .
+
+types: setup ## Check the types, strictly
+	$(BIN)/mypy
+
+contracts: setup ## Check who imports whom
+	$(BIN)/lint-imports
+
+migrations: setup ## Check that no model has changed without its migration
+	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m django makemigrations --check --dry-run django_sidekick
+
+docs: setup ## Build the documentation; a warning is an error
+	$(BIN)/sphinx-build -q -W -b html docs docs/_build/html
+
+wheel: setup ## Build wheel and sdist, and install the wheel in a clean environment
+	$(BIN)/python .ci/check_wheel.py
+
+bench: setup ## Measure the worker against its floors, alternating rounds
+	$(BIN)/python benchmarks/drain.py $(ARGS)
+
+demo: ## Set up and show the shop with its jobs running (ONCE=1: end by itself)
+	$(PYTHON) testproject/demo.py
+
+redis-stop: setup ## Stop the development Redis
+	$(BIN)/python manage.py sidekick redis --stop
+
+clean: ## Remove what the targets have made
+	rm -rf $(VENV) build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -1,0 +1,11 @@
+"""Sidekiq for Django: jobs in Redis, run by `manage.py runworker`, seen in the admin."""
+
+from __future__ import annotations
+
+from django_sidekick._version import __version__
+from django_sidekick.exceptions import Discard, Retry
+from django_sidekick.jobs.base import BaseJob, perform_all_later, push
+from django_sidekick.jobs.handle import EnqueuedJob
+
+__all__ = [
+    "__version__","BaseJob", "Discard", "EnqueuedJob", "Retry", "perform_all_later", "push"]

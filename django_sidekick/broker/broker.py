@@ -1,0 +1,99 @@
+"""The client's side of Redis: pushing jobs, and running a script by its name."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import redis
+
+from django_sidekick.broker import connection, scripts
+from django_sidekick.broker.keys import Keys
+from django_sidekick.broker.patience import Patience
+from django_sidekick.conf import Settings, get_settings
+from django_sidekick.exceptions import BrokerUnavailable
+
+Words = Sequence[str | bytes | int | float]
+
+
+class Push(NamedTuple):
+    """One job on its way out. `at_s`, epoch seconds, sends it to the schedule instead of its queue."""
+
+    queue: str
+    raw: bytes
+    at_s: float | None = None
+
+
+class Broker:
+    """Push jobs and run scripts on one Redis. Safe to share between threads; not over a fork."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.client = connection.client(settings, socket_timeout_s=settings.enqueue_timeout_s)
+        self.keys = Keys(settings.key_prefix)
+        self.patience = Patience(self.client)
+        self._token_prefix = secrets.token_hex(8)
+        self._token_count = itertools.count()
+        self._token_ttl_s = int(settings.enqueue_timeout_s * 2) + 10
+
+    def push(self, jobs: Sequence[Push], *, deadline: float | None = None) -> None:
+        """Put the jobs on their queues and into the schedule: all of them or none, each once.
+
+        One round trip. Repeated under one token while Redis is away, until `deadline` (a time.monotonic(),
+        default ENQUEUE_TIMEOUT from now); then raise BrokerUnavailable, whose cause says why: the push may
+        then have been carried out by a server that could not say so.
+        """
+        if deadline is None:
+            deadline = self.deadline()
+        elif time.monotonic() >= deadline:
+            raise BrokerUnavailable("Redis is away: the time of this COMMIT's pushes is over.")
+        keys, words = self._push_words(jobs)
+        self.patience.call(lambda: run(self.client, "push", keys, words), deadline=deadline)
+
+    def deadline(self) -> float:
+        """Return the time.monotonic() at which a call that begins now has used up ENQUEUE_TIMEOUT."""
+        return time.monotonic() + self.settings.enqueue_timeout_s
+
+    def run(self, name: str, keys: Sequence[str], words: Words) -> Any:
+        """Run `broker/scripts/NAME.lua` and return its reply. Not repeated: errors of redis-py pass."""
+        return run(self.client, name, keys, words)
+
+    def _push_words(self, jobs: Sequence[Push]) -> tuple[list[str], list[Any]]:
+        token = f"{self._token_prefix}{next(self._token_count):x}"
+        keys = [self.keys.push_token(token), self.keys.queues, self.keys.schedule]
+        scheduled: list[Any] = []
+        by_queue: dict[str, list[bytes]] = {}
+        for queue, raw, at_s in jobs:
+            if at_s is None:
+                by_queue.setdefault(queue, []).append(raw)
+            else:
+                scheduled += (repr(at_s), raw)
+        words = [self._token_ttl_s, len(scheduled) // 2, *scheduled]
+        for queue, payloads in by_queue.items():
+            keys.append(self.keys.queue(queue))
+            words += (queue, len(payloads), *payloads)
+        return keys, words
+
+
+def run(client: redis.Redis, name: str, keys: Sequence[str], words: Words) -> Any:
+    """Run a script by its SHA, sending its text only when the server does not know it. One round trip."""
+    script = scripts.load(name)
+    try:
+        return client.execute_command("EVALSHA", script.sha, len(keys), *keys, *words)
+    except redis.exceptions.NoScriptError:
+        return client.execute_command("EVAL", script.text, len(keys), *keys, *words)
+
+
+def get_broker() -> Broker:
+    """Return this process' client-side broker for the settings in force. Opens no connection."""
+    return _broker(get_settings(), os.getpid())
+
+
+@cache
+def _broker(settings: Settings, pid: int) -> Broker:  # noqa: ARG001 a forked child needs its own
+    return Broker(settings)

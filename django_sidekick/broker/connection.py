@@ -1,0 +1,100 @@
+"""How to reach Redis: the settings' address, and connections of our own from it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import redis
+from django.conf import settings as django_settings
+from django_redis import get_redis_connection
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool
+
+from django_sidekick.broker import embedded
+from django_sidekick.conf import Settings
+from django_sidekick.exceptions import ConfigurationError
+
+DEFAULT_URL = "redis://127.0.0.1:6379/0"
+CONNECT_TIMEOUT_S = 2.0
+WORKER_SOCKET_TIMEOUT_S = 30.0
+
+Pool = redis.ConnectionPool | SentinelConnectionPool
+
+
+def client(settings: Settings, *, socket_timeout_s: float, protocol: int = 2) -> redis.Redis:
+    """Return a client on a pool of its own; nothing is connected yet. Replies are bytes.
+
+    redis-py's own retries are off: a call that is repeated must be one that we know to be repeatable.
+    Raise ConfigurationError if REDIS names neither a URL nor a django-redis cache alias.
+    """
+    options: dict[str, Any] = {
+        "decode_responses": False,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_timeout": False,
+        "socket_timeout": socket_timeout_s,
+        "socket_connect_timeout": min(CONNECT_TIMEOUT_S, socket_timeout_s),
+        "health_check_interval": 0,
+        "protocol": protocol,
+    }
+    return redis.Redis(connection_pool=_pool(address(settings), options))
+
+
+def single_client(settings: Settings) -> redis.Redis:
+    """Return a client that keeps one connection, for one of the worker's few callers."""
+    pool = client(settings, socket_timeout_s=WORKER_SOCKET_TIMEOUT_S).connection_pool
+    return redis.Redis(connection_pool=pool, single_connection_client=True)
+
+
+def address(settings: Settings) -> str:
+    """Return the cache alias or the URL that REDIS means: unset, the environment's REDIS_URL, else loopback."""
+    if isinstance(settings.redis, str):
+        return settings.redis
+    if settings.redis:
+        raise ConfigurationError(
+            "SIDEKICK['REDIS'] is a list of shards, which this version cannot serve yet: name one server."
+        )
+    return os.environ.get("REDIS_URL") or DEFAULT_URL
+
+
+def location(connection: redis.Redis) -> tuple[str, int]:
+    """Return host (or socket path) and port (0 for a socket) of a client, for messages."""
+    options = connection.connection_pool.connection_kwargs
+    if "path" in options:
+        return str(options["path"]), 0
+    return str(options.get("host", "localhost")), int(options.get("port", 6379))
+
+
+def start_embedded(connection: redis.Redis) -> bool:
+    """Start the development server if this refused address is one it may serve. Return True if it answers now."""
+    return embedded.autostart(*location(connection))
+
+
+def _pool(where: str, options: dict[str, Any]) -> Pool:
+    if "://" in where:
+        return redis.ConnectionPool.from_url(where, **options)
+    caches = getattr(django_settings, "CACHES", {})
+    if where not in caches:
+        raise ConfigurationError(
+            f"SIDEKICK['REDIS'] is {where!r}: neither a URL (redis://…, rediss://…, unix://…) nor one of "
+            f"the cache aliases {', '.join(sorted(caches)) or '(none)'}."
+        )
+    return _pool_of_alias(where, options)
+
+
+def _pool_of_alias(alias: str, options: dict[str, Any]) -> Pool:
+    """Copy the alias' pool settings: a pool that is shared with the cache may have short timeouts."""
+    try:
+        shared = get_redis_connection(alias, write=True).connection_pool
+    except NotImplementedError as error:
+        raise ConfigurationError(
+            f"SIDEKICK['REDIS'] names the cache {alias!r}, whose backend is not django-redis'."
+        ) from error
+    kwargs = {**shared.connection_kwargs, **options}
+    if isinstance(shared, SentinelConnectionPool):
+        kwargs.pop("connection_pool", None)
+        return SentinelConnectionPool(
+            shared.service_name, shared.sentinel_manager, is_master=shared.is_master, **kwargs
+        )
+    return redis.ConnectionPool(connection_class=shared.connection_class, **kwargs)

@@ -1,0 +1,103 @@
+"""Jobs whose time comes: moving them to their queues, and sleeping until the next one without missing a nearer."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from typing import Any
+
+import redis
+
+from django_sidekick.broker import connection
+from django_sidekick.broker.broker import run
+from django_sidekick.broker.keys import Keys
+from django_sidekick.conf import Settings
+from django_sidekick.wire.payload import timestamp
+
+SLICE = 100
+LONGEST_SLEEP_S = 1.0
+SLEEP_WITHOUT_TRACKING_S = 0.1
+
+
+class DueJobs:
+    """The schedule and the retry set, served fairly: a slice of one, then a slice of the other."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, wire_times: str) -> None:
+        self._client = client
+        self._keys = keys
+        self._wire_times = wire_times
+
+    def enqueue_due(self) -> int:
+        """Move at most 100 due jobs of each set to their queues. Return how many: more may be due.
+
+        Each move is one step in Redis; Ruby's pollers may take from the same sets.
+        """
+        now_s = time.time()
+        stamp = repr(timestamp(now_s, self._wire_times))
+        moved = 0
+        for source in (self._keys.retry, self._keys.schedule):
+            keys = [source, self._keys.queues, self._keys.dead]
+            moved += run(
+                self._client, "enqueue_due", keys, [repr(now_s), SLICE, stamp, self._keys.queue("")]
+            )
+        return moved
+
+
+class DueWatch:
+    """Sleep until the next job is due, or until anyone, Ruby included, puts a nearer one into the sets.
+
+    Redis itself tells of the change (CLIENT TRACKING, on a RESP3 connection of our own); where it refuses,
+    the sleeps are 0.1 s.
+    """
+
+    def __init__(self, settings: Settings, keys: Keys) -> None:
+        self._sets = (keys.schedule, keys.retry)
+        client = connection.client(settings, socket_timeout_s=5.0, protocol=3)
+        self._link: Any = client.connection_pool.make_connection()
+        self._longest_s = 0.0
+        self._wake, self._waker = socket.socketpair()
+
+    def arm(self) -> float:
+        """Return the seconds until the next job is due, at most 1, and have changes told from now on.
+
+        One round trip; both sets are read in one transaction so that no change can fall between them.
+        """
+        if not self._link.is_connected:
+            self._connect()
+        for command in (("MULTI",), *(("ZRANGE", s, 0, 0, "WITHSCORES") for s in self._sets), ("EXEC",)):
+            self._link.send_command(*command)
+        replies = [self._link.read_response() for _ in range(4)]
+        return min([self._longest_s, *(_score(entries) - time.time() for entries in replies[-1] if entries)])
+
+    def sleep(self, timeout_s: float) -> bool:
+        """Sleep so long, or until a change is told. Return True for the latter."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._link._sock, selectors.EVENT_READ)
+            selector.register(self._wake, selectors.EVENT_READ)
+            ready = {key.fileobj for key, _ in selector.select(max(timeout_s, 0))}
+        if self._link._sock in ready and not self._link._sock.recv(65536):
+            self.close()
+        return bool(ready)
+
+    def wake(self) -> None:
+        """End a sleep in another thread, for good: the process stops."""
+        self._waker.send(b"w")
+
+    def close(self) -> None:
+        """Drop the connection; arm() makes a new one."""
+        self._link.disconnect()
+
+    def _connect(self) -> None:
+        self._link.connect()
+        self._link.send_command("CLIENT", "TRACKING", "ON", "NOLOOP")
+        try:
+            self._link.read_response()
+            self._longest_s = LONGEST_SLEEP_S
+        except redis.ResponseError:
+            self._longest_s = SLEEP_WITHOUT_TRACKING_S
+
+
+def _score(entries: list[Any]) -> float:
+    """The score of the first entry: RESP3 nests the pairs, RESP2 does not."""
+    return float(entries[0][1] if isinstance(entries[0], list) else entries[1])

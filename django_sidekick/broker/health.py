@@ -1,0 +1,65 @@
+"""What checks ask of the server, quickly, and of addresses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import redis
+
+from django_sidekick.broker import connection
+from django_sidekick.conf import Settings
+
+
+class ServerHealth(NamedTuple):
+    """Version and eviction policy ('' where the server does not tell)."""
+
+    version: tuple[int, int]
+    version_text: str
+    policy: str
+
+
+def look(settings: Settings, *, timeout_s: float) -> ServerHealth | None:
+    """Ask the server; None if it does not answer in time."""
+    client = connection.client(settings, socket_timeout_s=timeout_s)
+    try:
+        info = client.info()
+        major, minor, *_ = (int(part) for part in str(info["redis_version"]).split(".")[:2])
+        policy = str(info.get("maxmemory_policy", ""))
+        return ServerHealth((major, minor), str(info["redis_version"]), policy)
+    except (redis.RedisError, OSError, ValueError, KeyError):
+        return None
+    finally:
+        client.connection_pool.disconnect()
+
+
+def address_of(settings: Settings) -> str:
+    """Return where Redis is. Raise ConfigurationError if the settings name no such place."""
+    client = connection.client(settings, socket_timeout_s=1.0)
+    host, port = connection.location(client)
+    return f"{host}:{port}"
+
+
+def places(cache: Mapping[str, Any]) -> set[tuple[str, int, int]]:
+    """Return (host, port, database) of a cache's LOCATION; empty for one that is no Redis URL."""
+    locations = cache.get("LOCATION") or ()
+    if isinstance(locations, str):
+        locations = locations.split(",")
+    found = set()
+    for location in locations:
+        try:
+            options = redis.connection.parse_url(location.strip())
+        except ValueError:
+            continue
+        host = str(options.get("path") or options.get("host", "localhost"))
+        found.add((host, int(options.get("port", 6379)), int(options.get("db", 0))))
+    return found
+
+
+def is_asked_for(tag: str) -> bool:
+    """Tell whether the command line names this tag of checks."""
+    words = sys.argv[1:]
+    named = {f"--tag={tag}", f"-t{tag}"} & set(words)
+    pairs = set(zip(words, words[1:], strict=False))
+    return bool(named or {("--tag", tag), ("-t", tag)} & pairs)

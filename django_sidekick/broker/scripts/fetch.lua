@@ -1,0 +1,52 @@
+-- Settle what is finished and take what is next, in one call.
+-- KEYS     1 in-flight hash, 2 events stream, then the queues in this turn's order, then their wake lists
+--          in the same order, then keys that the settled jobs' commands touch
+-- ARGV     1 sequence number before this batch, 2 most jobs wanted, 3 number of queues Q,
+--          4 '1' to adopt the wake lists, then Q indexes of the queues (0-255), then as settle() reads them
+-- RETURNS  {} or {"index:count,…", payload, payload, …}; FENCED if this process' jobs were taken over
+--          tag of a job = sequence * 256 + index of its queue
+-- ATOMIC   a job is on its queue or in the hash; the same sequence number gives the same batch again
+-- COST     O(jobs settled + jobs taken + Q)
+-- include settle
+local inflight, base, wanted, queues = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+if not epoch_of(inflight) then return redis.error_reply("FENCED the jobs of this process were taken over") end
+settle(inflight, KEYS[2], 5 + queues)
+
+local before, summary = string.match(redis.call('HGET', inflight, 'last') or '', '^(%d+)|(.*)$')
+if before == base then
+  local out, sequence = {summary}, tonumber(base)
+  for index, count in string.gmatch(summary, '(%d+):(%d+)') do
+    for _ = 1, tonumber(count) do
+      sequence = sequence + 1
+      out[#out + 1] = redis.call('HGET', inflight, sequence * 256 + index) or ''
+    end
+  end
+  return out
+end
+
+local out, hash, counts, sequence = {''}, {}, {}, tonumber(base)
+-- A key of another type under a queue's name gives nothing: an error here would lose what was popped before.
+local function take(key, count, index)
+  local payloads = redis.pcall('RPOP', key, count)
+  if not payloads or payloads.err then return end
+  for i = 1, #payloads do
+    sequence = sequence + 1
+    hash[#hash + 1] = sequence * 256 + index
+    hash[#hash + 1] = payloads[i]
+    out[#out + 1] = payloads[i]
+  end
+  counts[#counts + 1] = index .. ':' .. #payloads
+end
+for turn = 1, queues do
+  local index = tonumber(ARGV[4 + turn])
+  if ARGV[4] == '1' then take(KEYS[2 + queues + turn], 100, index) end
+end
+for turn = 1, queues do
+  local missing = wanted - #out + 1
+  if missing <= 0 then break end
+  take(KEYS[2 + turn], missing, tonumber(ARGV[4 + turn]))
+end
+if #hash == 0 then return {} end
+out[1] = table.concat(counts, ',')
+redis.call('HSET', inflight, 'last', base .. '|' .. out[1], unpack(hash))
+return out

@@ -1,0 +1,22 @@
+-- Put new jobs on their queues and into the schedule, once for each token.
+-- KEYS     1 push token, 2 set of queue names, 3 schedule, 4.. one list a queue
+-- ARGV     1 life of the token in s, 2 number of scheduled jobs, for each: score in epoch s, payload;
+--          then for each queue of KEYS: its name, number of payloads, payloads
+-- RETURNS  1 pushed, 0 pushed before by the same token
+-- ATOMIC   all jobs or none; SET comes first so that a server out of memory refuses before anything moves
+-- COST     O(jobs), O(log n) for each scheduled one
+if not redis.call('SET', KEYS[1], 1, 'NX', 'EX', ARGV[1]) then return 0 end
+local at = 3
+for _ = 1, tonumber(ARGV[2]) do
+  redis.call('ZADD', KEYS[3], ARGV[at], ARGV[at + 1])
+  at = at + 2
+end
+for queue = 4, #KEYS do
+  local last = at + 1 + tonumber(ARGV[at + 1])
+  redis.call('SADD', KEYS[2], ARGV[at])
+  for first = at + 2, last, 4000 do
+    redis.call('LPUSH', KEYS[queue], unpack(ARGV, first, math.min(first + 3999, last)))
+  end
+  at = last + 1
+end
+return 1

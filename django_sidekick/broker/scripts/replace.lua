@@ -1,0 +1,21 @@
+-- Move one job to another place, its text rewritten by the caller, if it is still where it was found.
+-- KEYS     1 where it is (list or sorted set), 2 where it goes (list or sorted set), 3 set of queue names
+-- ARGV     1 'list' or 'zset' of KEYS 1, 2 old text, 3 'list', 'zset' or 'none' of KEYS 2, 4 new text,
+--          5 score in epoch s of a zset, or the bare name of a list's queue
+-- RETURNS  1 moved, 0 it was not there any more
+-- ATOMIC   the job is in the one place or in the other
+-- COST     O(n) in a list, O(log n) in a sorted set
+local found
+if ARGV[1] == 'list' then
+  found = redis.call('LREM', KEYS[1], 1, ARGV[2])
+else
+  found = redis.call('ZREM', KEYS[1], ARGV[2])
+end
+if found == 0 then return 0 end
+if ARGV[3] == 'list' then
+  redis.call('SADD', KEYS[3], ARGV[5])
+  redis.call('LPUSH', KEYS[2], ARGV[4])
+elseif ARGV[3] == 'zset' then
+  redis.call('ZADD', KEYS[2], ARGV[5], ARGV[4])
+end
+return 1

@@ -1,0 +1,98 @@
+"""Waiting for work without polling: BLMOVE into a wake list, one armed connection a queue."""
+
+from __future__ import annotations
+
+import selectors
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import redis
+
+from django_sidekick.broker import connection
+from django_sidekick.conf import Settings
+
+BLOCK_S = 2
+CALL_OFF_AGAIN_S = 0.01
+
+
+class QueueWait:
+    """Wait until one of the queues has a job, which then lies in its wake list for the next fetch.
+
+    BLMOVE wakes exactly one of many waiting processes and is destructive into a durable list, so nothing is
+    lost with the reply. It knows one source only: hence a connection a queue. When one fires, the others are
+    called off before wait() returns, so that no job can be moved to a process whose threads are all busy.
+    """
+
+    def __init__(self, settings: Settings, queues: Sequence[str], wakes: Sequence[str]) -> None:
+        self._settings = settings
+        self._lists = list(zip(queues, wakes, strict=True))
+        self._pool = connection.client(settings, socket_timeout_s=30.0).connection_pool
+        self._control = redis.Redis(connection_pool=self._pool)
+        self._connections: dict[int, Any] = {}
+        self._ids: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self.may_have_woken = True
+
+    def wait(self, indexes: Sequence[int]) -> None:
+        """Return when one of these queues had a job, after 2 s, or when called off. Raise redis-py's errors."""
+        self.may_have_woken = True
+        try:
+            waiting = dict(self._arm(index) for index in indexes)
+            self._read(waiting, timeout_s=BLOCK_S + 5)
+            while waiting:
+                self._unblock(waiting.values())
+                self._read(waiting, timeout_s=CALL_OFF_AGAIN_S)
+        except BaseException:
+            self.close()
+            raise
+
+    def settled(self) -> None:
+        """Note that a fetch has adopted the wake lists since the last wait: the next need not look."""
+        self.may_have_woken = False
+
+    def call_off(self) -> None:
+        """Make a wait in another thread return soon: the worker stops, or its queues changed."""
+        with self._lock:
+            ids = list(self._ids.values())
+        for client_id in ids:
+            self._control.execute_command("CLIENT", "UNBLOCK", client_id)
+
+    def close(self) -> None:
+        """Drop the connections; the server forgets their waits."""
+        with self._lock:
+            links, self._connections, self._ids = list(self._connections.values()), {}, {}
+        for link in links:
+            link.disconnect()
+            self._pool.release(link)
+
+    def _arm(self, index: int) -> tuple[int, int]:
+        """Send the waiting command. Return the socket's number and the queue's index."""
+        link = self._connections.get(index) or self._connect(index)
+        source, wake = self._lists[index]
+        link.send_command("BLMOVE", source, wake, "RIGHT", "LEFT", BLOCK_S)
+        return link._sock.fileno(), index  # redis-py has no public way to wait for several connections
+
+    def _connect(self, index: int) -> Any:
+        link = self._pool.get_connection()
+        link.send_command("CLIENT", "ID")
+        client_id = int(link.read_response())
+        with self._lock:
+            self._connections[index], self._ids[index] = link, client_id
+        return link
+
+    def _read(self, waiting: dict[int, int], *, timeout_s: float) -> None:
+        """Take the answers that are there, or come first, out of `waiting`."""
+        with selectors.DefaultSelector() as selector:
+            for descriptor in waiting:
+                selector.register(descriptor, selectors.EVENT_READ)
+            answered = [key.fd for key, _ in selector.select(timeout_s)]
+        for descriptor in answered:
+            self._connections[waiting.pop(descriptor)].read_response()
+
+    def _unblock(self, indexes: Iterable[int]) -> None:
+        """Call the waits off. One that has not reached the server yet is missed, hence the loop around it."""
+        pipeline = self._control.pipeline(transaction=False)
+        for index in indexes:
+            pipeline.execute_command("CLIENT", "UNBLOCK", self._ids[index])
+        pipeline.execute()

@@ -1,0 +1,130 @@
+"""`manage.py check`: E for what cannot run, W for what will hurt. docs/reference/checks.md lists all ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import django
+from django.apps import AppConfig
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 Django's names
+from django.core.management import get_commands
+from django.db import connections
+
+from django_sidekick.broker import health
+from django_sidekick.conf import Settings, get_settings
+from django_sidekick.exceptions import ConfigurationError
+from django_sidekick.feature import load_features
+from django_sidekick.jobs.execute import build_executor
+from django_sidekick.jobs.options import problems_of
+from django_sidekick.jobs.registry import JOBS
+from django_sidekick.middleware import load_layers
+
+TAG = "sidekick"
+
+
+@register(TAG)
+def check_sidekick(
+    app_configs: Sequence[AppConfig] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """Check settings, paths, job classes and commands. Opens no connection."""
+    try:
+        settings = get_settings()
+        health.address_of(settings)
+        load_layers(settings.client_middleware, "CLIENT_MIDDLEWARE")
+        build_executor(settings, features=load_features(settings))
+    except ConfigurationError as error:
+        return [Error(str(error), id="sidekick.E001")]
+    return [
+        *_cache_alias(settings),
+        *_threads(settings),
+        *_commands(),
+        *_job_classes(),
+        *(message for feature in load_features(settings) for message in feature.checks()),
+    ]
+
+
+def server_messages() -> list[CheckMessage]:
+    """Check the server: asked for by `check --tag sidekick` and at a worker's start. 0.2 s, silent when away."""
+    try:
+        settings = get_settings()
+    except ConfigurationError:
+        return []
+    found = health.look(settings, timeout_s=0.2)
+    if found is None:
+        return []
+    messages: list[CheckMessage] = []
+    if found.version < (6, 2):
+        messages.append(
+            Error(f"Redis {found.version_text} is too old: 6.2 is needed.", id="sidekick.E003")
+        )
+    if found.policy not in ("", "noeviction"):
+        messages.append(
+            Warning(
+                f"The Redis server may evict jobs when memory is short (maxmemory-policy {found.policy}).",
+                hint="Set maxmemory-policy noeviction on a server that holds jobs.",
+                id="sidekick.W001",
+            )
+        )
+    return messages
+
+
+@register(TAG, deploy=False)
+def check_server(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[CheckMessage]:
+    """Ask the server only when the tag is named: other commands run checks too and must not wait for Redis."""
+    return list(server_messages()) if health.is_asked_for(TAG) else []
+
+
+def _cache_alias(settings: Settings) -> Iterable[CheckMessage]:
+    alias = settings.redis if isinstance(settings.redis, str) and "://" not in settings.redis else None
+    if alias is None:
+        return
+    if alias == "default":
+        yield Warning(
+            "SIDEKICK['REDIS'] is the default cache: cache.clear() is FLUSHDB and would delete all jobs.",
+            hint="Give jobs an alias of their own with another database number.",
+            id="sidekick.W002",
+        )
+    mine = health.places(django_settings.CACHES[alias])
+    for name, other in django_settings.CACHES.items():
+        if name != alias and mine & health.places(other):
+            yield Error(
+                f"The caches {alias!r} (SIDEKICK['REDIS']) and {name!r} share server and database: clearing "
+                "one deletes all jobs.",
+                hint="Give one of them another database number.",
+                id="sidekick.E002",
+            )
+
+
+def _threads(settings: Settings) -> Iterable[CheckMessage]:
+    for connection in connections.all():
+        pool = connection.settings_dict.get("OPTIONS", {}).get("pool")
+        most = pool.get("max_size") if isinstance(pool, dict) else None
+        if isinstance(most, int) and most < settings.concurrency:
+            yield Warning(
+                f"A worker has {settings.concurrency} threads, the pool of database {connection.alias!r} "
+                f"{most} connections.",
+                hint="Raise the pool's max_size or lower SIDEKICK['CONCURRENCY'].",
+                id="sidekick.W003",
+            )
+
+
+def _commands() -> Iterable[CheckMessage]:
+    owner = get_commands().get("runworker")
+    name = owner if isinstance(owner, str) else getattr(owner, "__module__", "")
+    if owner is not None and "django_sidekick" not in name:
+        yield Warning(
+            f"`manage.py runworker` is {name}'s: it comes before django_sidekick in INSTALLED_APPS.",
+            hint="Use `manage.py sidekick worker`, or put django_sidekick first.",
+            id="sidekick.W004",
+        )
+
+
+def _job_classes() -> Iterable[CheckMessage]:
+    for job_class in JOBS.values():
+        for problem in problems_of(job_class):
+            yield Error(f"{job_class.__qualname__}: {problem}", obj=job_class, id="sidekick.E004")
+
+
+assert django.VERSION >= (5, 2)  # noqa: S101 the oldest that is tested

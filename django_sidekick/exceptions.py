@@ -1,0 +1,93 @@
+"""What can go wrong, by name. Each docstring is the default message."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+class SidekickError(Exception):
+    """django-sidekick could not do what was asked."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or inspect.getdoc(type(self)) or "")
+
+
+class ConfigurationError(SidekickError, ImproperlyConfigured):
+    """The settings cannot be served."""
+
+
+class ArgumentError(SidekickError, ValueError):
+    """An argument of a job cannot be written as JSON."""
+
+    def __init__(self, message: str = "", *, path: str = "", value: Any = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.value = value
+
+
+class DeserializationError(SidekickError):
+    """An argument could not be restored: its row is gone, or nobody knows its kind."""
+
+
+class UnknownJob(SidekickError):
+    """No job class is registered under this name."""
+
+    def __init__(self, name: str = "") -> None:
+        module = name.rpartition(".")[0]
+        app = module.removesuffix(".jobs") or name
+        super().__init__(
+            f"No job class is registered as {name!r}. Is the app {app!r} in INSTALLED_APPS, and the class in "
+            f"its jobs module? A name of Ruby's is claimed by a class with class_name = {name!r}."
+        )
+        self.name = name
+
+
+class MalformedPayload(SidekickError):
+    """What came out of the queue is no job."""
+
+    def __init__(self, message: str = "", *, raw: bytes = b"") -> None:
+        super().__init__(message)
+        self.raw = raw
+
+
+class EnqueueError(SidekickError):
+    """The jobs could not be pushed: Redis is away."""
+
+    def __init__(self, message: str = "", *, jids: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.jids = tuple(jids)
+
+
+class BrokerUnavailable(SidekickError):
+    """Redis is away."""
+
+
+class Fenced(SidekickError):
+    """The lease of this process ran out and its jobs were taken over."""
+
+
+class Retry(Exception):
+    """Raise from perform() to run the job again later; it counts as one of its retries.
+
+    `wait_s`: seconds until then; None for the usual back-off.
+    """
+
+    def __init__(self, message: str = "asked for a retry", *, wait_s: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+class Discard(Exception):
+    """Raise from perform() to drop the job for good: it is neither retried nor dead."""
+
+    def __init__(self, reason: str = "discarded") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Shutdown(BaseException):
+    """The process ends: the job goes back to its queue. No Exception, so that no job swallows it."""

@@ -1,0 +1,56 @@
+"""What an add-on may bring. A feature is one file, and one line in SIDEKICK['FEATURES']."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from django.core.checks import CheckMessage
+from django.utils.module_loading import import_string
+
+from django_sidekick.conf import Settings
+from django_sidekick.exceptions import ConfigurationError
+from django_sidekick.wire.outcome import FollowUp, Outcome
+
+Layer = Callable[[Callable[[Any], Any]], Callable[[Any], Any]]
+
+
+class Feature:
+    """Override what the feature needs; what it leaves alone costs nothing, at enqueue and at run time."""
+
+    name: str = ""
+    options: tuple[str, ...] = ()
+    """Names that classes and set() may carry; each becomes a payload field unless `client_middleware` says else."""
+
+    client_middleware: tuple[Layer, ...] = ()
+    """Layers around the push; each sees the payload, and may change or refuse it (return None)."""
+
+    middleware: tuple[Layer, ...] = ()
+    """Layers around `perform`; each sees the job."""
+
+    follow_ups: Callable[[Outcome], Sequence[FollowUp]] | None = None
+    """Redis commands that run with a job's acknowledgement, only if it is acknowledged."""
+
+    def checks(self) -> list[CheckMessage]:
+        """Return what `manage.py check` should say about this feature."""
+        return []
+
+
+def load_features(settings: Settings) -> tuple[Feature, ...]:
+    """Return the features of the settings, in their order. Raise ConfigurationError naming a bad path."""
+    return _load(settings.features)
+
+
+@cache
+def _load(paths: tuple[str, ...]) -> tuple[Feature, ...]:
+    features = []
+    for path in paths:
+        try:
+            feature = import_string(path)()
+        except ImportError as error:
+            raise ConfigurationError(f"SIDEKICK['FEATURES'] names {path!r}: {error}") from error
+        if not isinstance(feature, Feature):
+            raise ConfigurationError(f"SIDEKICK['FEATURES'] names {path!r}, which is no Feature.")
+        features.append(feature)
+    return tuple(features)

@@ -1,0 +1,1 @@
+"""Add-ons: one deletable file each, reached only through `feature`."""

@@ -1,0 +1,59 @@
+"""Job expiry: a job that has not begun in time is not worth running any more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django_sidekick.exceptions import ArgumentError, Discard
+from django_sidekick.feature import Feature
+from django_sidekick.wire.payload import read_time_s
+
+
+def stamp_expiry(call_next: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Turn `expires_in`, a timedelta or seconds, into `expiry`, the last moment to begin, in epoch seconds.
+
+    A scheduled job's time counts from the moment it is scheduled for. The field stays on every re-push.
+    """
+
+    def stamped(payload: dict[str, Any]) -> Any:
+        limit = payload.get("expires_in")
+        if limit is None or "expiry" in payload:
+            return call_next(payload)
+        seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
+            raise ArgumentError(
+                f"expires_in must be a timedelta or seconds above 0, not {limit!r}.",
+                path="expires_in",
+                value=limit,
+            )
+        payload["expires_in"] = seconds
+        payload["expiry"] = float(payload.get("at") or time.time()) + seconds
+        return call_next(payload)
+
+    return stamped
+
+
+def drop_expired(call_next: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Discard a job whose `expiry` is past. A job that has failed before keeps its retries: it did begin."""
+
+    def dropped(job: Any) -> Any:
+        expiry = job.payload.get("expiry")
+        if expiry is not None and "retry_count" not in job.payload:
+            last_moment_s = read_time_s(expiry)
+            if last_moment_s is not None and last_moment_s < time.time():
+                raise Discard("expired before it began")
+        return call_next(job)
+
+    return dropped
+
+
+class Expiry(Feature):
+    """`expires_in` on a class or in set(): the job must begin in time, or it is discarded."""
+
+    name = "expiry"
+    options = ("expires_in",)
+    client_middleware = (stamp_expiry,)
+    middleware = (drop_expired,)

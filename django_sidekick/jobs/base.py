@@ -1,0 +1,319 @@
+"""BaseJob: the class that users write, and the verbs by which it is enqueued."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Generic, ParamSpec, Protocol, TypeVar, Unpack
+
+from asgiref.sync import sync_to_async
+
+from django_sidekick.conf import get_settings
+from django_sidekick.exceptions import ArgumentError
+from django_sidekick.feature import load_features
+from django_sidekick.jobs import options as rules
+from django_sidekick.jobs import registry
+from django_sidekick.jobs.enqueue import Request, enqueue
+from django_sidekick.jobs.execute import perform_now
+from django_sidekick.jobs.handle import EnqueuedJob
+from django_sidekick.jobs.options import Call, JobOptions, call_of
+from django_sidekick.wire import arguments
+from django_sidekick.wire.payload import read_time_s
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class HasPerform(Protocol[P, R_co]):
+    """A job class, as the type checker sees it."""
+
+    def perform(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Do the work."""
+
+
+class PerformLater:
+    """`perform_later` with the signature of the class' own `perform`."""
+
+    def __get__(
+        self, instance: object, owner: Callable[[], HasPerform[P, Any]]
+    ) -> Callable[P, EnqueuedJob]:
+        return Configured(owner, {}).perform_later
+
+
+class APerformLater:
+    """`aperform_later`, the same for coroutines."""
+
+    def __get__(
+        self, instance: object, owner: Callable[[], HasPerform[P, Any]]
+    ) -> Callable[P, Any]:
+        return Configured(owner, {}).aperform_later
+
+
+class PerformNow:
+    """`perform_now`: run here, through the same layers, and return what perform returns."""
+
+    def __get__(
+        self, instance: object, owner: Callable[[], HasPerform[P, R_co]]
+    ) -> Callable[P, R_co]:
+        return Configured(owner, {}).perform_now
+
+
+class Prepare:
+    """`prepare`: a request for perform_all_later()."""
+
+    def __get__(
+        self, instance: object, owner: Callable[[], HasPerform[P, Any]]
+    ) -> Callable[P, Request]:
+        return Configured(owner, {}).prepare
+
+
+class SetOptions:
+    """`set(**options)`: the same verbs, with other options for this call."""
+
+    def __get__(
+        self, instance: object, owner: Callable[[], HasPerform[P, R_co]]
+    ) -> SetCall[P, R_co]:
+        return SetCall(owner)
+
+
+class SetCall(Generic[P, R_co]):
+    """The `set` of one class."""
+
+    def __init__(self, job_class: Callable[[], HasPerform[P, R_co]]) -> None:
+        self._job_class = job_class
+
+    def __call__(self, **options: Unpack[JobOptions]) -> Configured[P, R_co]:
+        """Return the class with these options. Raise TypeError for one that no payload knows."""
+        known = {"queue", *rules.PAYLOAD_OPTIONS, *rules.CALL_OPTIONS}
+        for feature in load_features(get_settings()):
+            known.update(feature.options)
+        if unknown := set(options) - known:
+            raise TypeError(
+                f"set() does not know {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}. "
+                "Payload fields of your own go into set(fields={…})."
+            )
+        return Configured(self._job_class, dict(options))
+
+
+class Configured(Generic[P, R_co]):
+    """A job class with the options of one call."""
+
+    __slots__ = ("_job_class", "_options")
+
+    def __init__(
+        self, job_class: Callable[[], HasPerform[P, R_co]], options: Mapping[str, Any]
+    ) -> None:
+        self._job_class: Any = job_class
+        self._options = options
+
+    def perform_later(self, *args: P.args, **kwargs: P.kwargs) -> EnqueuedJob:
+        """Enqueue one run. See enqueue() for when it is pushed and what is raised."""
+        return enqueue([self.prepare(*args, **kwargs)])[0]
+
+    async def aperform_later(self, *args: P.args, **kwargs: P.kwargs) -> EnqueuedJob:
+        """Enqueue one run from a coroutine; a transaction open in the sync thread counts."""
+        return await sync_to_async(self.perform_later)(*args, **kwargs)
+
+    def perform_now(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Run here and now, arguments through their JSON form; errors pass and nothing is retried."""
+        request = self.prepare(*args, **kwargs)
+        result: R_co = perform_now(self._job_class, request.payload)
+        return result
+
+    def prepare(self, *args: P.args, **kwargs: P.kwargs) -> Request:
+        """Return a request for perform_all_later(). Raise TypeError for a call that perform() does not take."""
+        job_class, options = self._job_class, self._options
+        positional, names = job_class._call().bind(args, kwargs)
+        payload = dict(job_class._template())
+        queue = options.get("queue") or job_class.queue_as
+        payload["queue"] = queue if isinstance(queue, str) else rules.field_of("queue", queue(*args, **kwargs))
+        if options:
+            _apply(options, payload)
+        payload["args"], named, encoded = arguments.dump_call(positional, names)
+        payload["class"] = job_class.name
+        if named:
+            payload["kwargs"] = named
+        if encoded:
+            payload["sk_encoded"] = True
+        at_s = rules.moment_s(options.get("wait"), options.get("wait_until"), time.time()) if options else None
+        return Request(payload, at_s, options.get("using", job_class.using), options.get("enqueue"))
+
+
+def _apply(options: Mapping[str, Any], payload: dict[str, Any]) -> None:
+    for name, value in options.items():
+        if name == "fields":
+            payload.update(arguments.dump_call((dict(value),), {})[0][0])
+        elif name == "jid":
+            payload["jid"] = str(value)
+        elif name not in rules.CALL_OPTIONS or name == "queue":
+            payload[name] = rules.field_of(name, value)
+
+
+class BaseJob:
+    """Derive from this and write `perform`. A class without one is abstract and cannot be enqueued.
+
+    Class attributes are the options of every run; set() changes them for one call. A run that raises is
+    retried, 25 times over about 21 days, and then lies in the dead set.
+    """
+
+    queue_as: ClassVar[Any] = "default"
+    retry: ClassVar[bool | int] = True
+    retry_for: ClassVar[timedelta | int | None] = None
+    retry_queue: ClassVar[str | None] = None
+    dead: ClassVar[bool] = True
+    tags: ClassVar[Sequence[str]] = ()
+    backtrace: ClassVar[bool | int] = False
+    class_name: ClassVar[str | None] = None
+    kwargs: ClassVar[bool] = False
+    using: ClassVar[str] = "default"
+    name: ClassVar[str] = ""
+
+    payload: dict[str, Any]
+
+    set = SetOptions()
+    prepare = Prepare()
+    perform_later = PerformLater()
+    aperform_later = APerformLater()
+    perform_now = PerformNow()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.name = cls.__dict__.get("class_name") or f"{cls.__module__}.{cls.__qualname__}"
+        if callable(getattr(cls, "perform", None)):
+            registry.register(cls)
+
+    @property
+    def jid(self) -> str:
+        """The job's id: 24 hex digits, unless somebody has pushed another."""
+        return str(self.payload.get("jid", ""))
+
+    @property
+    def attempt(self) -> int:
+        """1 in the first run, 2 after the first failure, and so on."""
+        count = self.payload.get("retry_count")
+        return count + 2 if isinstance(count, int) else 1
+
+    @property
+    def enqueued_at(self) -> float | None:
+        """When the job came into its queue, epoch seconds."""
+        return read_time_s(self.payload.get("enqueued_at"))
+
+    @property
+    def log(self) -> logging.Logger:
+        """The logger of the job's class; its records carry the jid."""
+        return logging.getLogger(f"sidekick.job.{type(self).__qualname__}")
+
+    def retry_in(self, count: int, error: BaseException) -> float | str | None:
+        """Return the seconds to wait after failure number `count`, from 0; "kill", "discard", or None for the rule."""
+        return None
+
+    def retries_exhausted(self, error: BaseException) -> str | None:
+        """Be told that no retry is left; return "discard" to keep the job out of the dead set."""
+        return None
+
+    def after_death(self, error: BaseException) -> None:
+        """Be told that the job is dead or was dropped after an error."""
+
+    @classmethod
+    def perform_bulk(
+        cls,
+        calls: Iterable[Sequence[Any]],
+        *,
+        at: datetime | Sequence[datetime] | None = None,
+        spread: timedelta | None = None,
+    ) -> list[str]:
+        """Enqueue one run for each sequence of positional arguments; return their jids in that order.
+
+        The fast way for many: slices of 1,000, one round trip each, at once (as in perform_later, after the
+        COMMIT of an open transaction). `at`: one time for all or one for each; `spread`: a random time for
+        each within so long from now. Arguments are all checked before the first is pushed.
+        """
+        jobs = [cls.prepare(*call) for call in calls]  # type: ignore[misc]
+        for request, at_s in zip(jobs, _moments(at, spread, len(jobs)), strict=True):
+            request.at_s = at_s
+        return [handle.jid for handle in enqueue(jobs)]
+
+    @classmethod
+    def _call(cls) -> Call:
+        call = cls.__dict__.get("_shape")
+        if call is None:
+            perform = getattr(cls, "perform", None)
+            if perform is None:
+                raise TypeError(f"{cls.__qualname__} has no perform(): it is abstract.")
+            cls._shape = call = call_of(perform)
+        return call
+
+    @classmethod
+    def _template(cls) -> dict[str, Any]:
+        """The fields that all payloads of the class begin with, in Sidekiq's order."""
+        template = cls.__dict__.get("_fields")
+        if template is None:
+            template = {"retry": rules.field_of("retry", cls.retry), "queue": "default"}
+            defaults = {"retry_for": None, "retry_queue": None, "dead": True, "tags": (), "backtrace": False}
+            for name, default in defaults.items():
+                if (value := getattr(cls, name)) != default:
+                    template[name] = rules.field_of(name, value)
+            for feature in load_features(get_settings()):
+                template |= {
+                    name: value
+                    for name in feature.options
+                    if (value := getattr(cls, name, None)) is not None
+                }
+            cls._fields = template
+        return template
+
+
+def perform_all_later(requests: Iterable[Request]) -> list[EnqueuedJob]:
+    """Enqueue many, of any classes, in slices of 1,000; return their handles in the order given.
+
+    One bad argument: nothing is pushed. Otherwise as perform_later.
+    """
+    return enqueue(list(requests))
+
+
+def push(
+    class_name: str,
+    args: Sequence[Any] = (),
+    *,
+    queue: str = "default",
+    jid: str | None = None,
+    at: datetime | None = None,
+    **fields: Any,
+) -> EnqueuedJob:
+    """Enqueue a job of which there is no class here, for example for a Ruby worker; other keywords are fields.
+
+    Same way as perform_later: middleware, COMMIT, errors.
+    """
+    if not isinstance(class_name, str) or not class_name:
+        raise ArgumentError("push() needs the name of a class.", path="class", value=class_name)
+    enqueue_mode, using = fields.pop("enqueue", None), fields.pop("using", "default")
+    payload: dict[str, Any] = {"retry": True, "queue": rules.field_of("queue", queue)}
+    payload |= {
+        name: rules.field_of(name, arguments.dump_call((value,), {})[0][0] if name not in rules.PAYLOAD_OPTIONS else value)
+        for name, value in fields.items()
+    }
+    payload["args"], _, encoded = arguments.dump_call(args, {})
+    payload["class"] = class_name
+    if jid is not None:
+        payload["jid"] = jid
+    if encoded:
+        payload["sk_encoded"] = True
+    at_s = rules.moment_s(None, at, time.time())
+    return enqueue([Request(payload, at_s, using, enqueue_mode)])[0]
+
+
+def _moments(at: Any, spread: timedelta | None, count: int) -> list[float | None]:
+    now_s = time.time()
+    if at is not None and spread is not None:
+        raise ArgumentError("Give at or spread, not both.", path="at", value=at)
+    if spread is not None:
+        return [now_s + random.uniform(0, spread.total_seconds()) for _ in range(count)]
+    if at is None or isinstance(at, datetime):
+        return [rules.moment_s(None, at, now_s)] * count
+    if len(at) != count:
+        raise ArgumentError(f"at has {len(at)} times for {count} jobs.", path="at", value=at)
+    return [rules.moment_s(None, moment, now_s) for moment in at]
+

@@ -1,0 +1,46 @@
+"""The handle of an enqueued job: its jid, whether it was pushed, and what can still be done about it."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+
+from django_sidekick.broker.broker import get_broker
+from django_sidekick.broker.inspector import Inspector
+from django_sidekick.exceptions import ArgumentError
+from django_sidekick.jobs.options import moment_s
+
+
+class EnqueuedJob:
+    """One job by its jid. Can be made from a bare jid, in any process.
+
+    `enqueued` is None until pushed, then True; False if a layer refused it or the push failed, and then
+    `error` says why.
+    """
+
+    __slots__ = ("enqueued", "error", "jid")
+
+    def __init__(self, jid: str) -> None:
+        self.jid = jid
+        self.enqueued: bool | None = None
+        self.error: Exception | None = None
+
+    def __repr__(self) -> str:
+        return f"<EnqueuedJob {self.jid} enqueued={self.enqueued}>"
+
+    def cancel(self) -> bool:
+        """Take the job out of its queue, the schedule or retry. Return False if it is in none of them.
+
+        A job that is running is not stopped. The search is bounded: the newest 100,000 of each.
+        """
+        return Inspector(get_broker()).cancel(self.jid)
+
+    def reschedule(
+        self, *, wait: timedelta | float | None = None, wait_until: datetime | None = None
+    ) -> bool:
+        """Give a scheduled or retrying job another time; a past one means at once. Return False if it is neither."""
+        if wait is None and wait_until is None:
+            raise ArgumentError("reschedule() needs wait or wait_until.", path="wait")
+        now_s = time.time()
+        at_s = moment_s(wait, wait_until, now_s)
+        return Inspector(get_broker()).reschedule(self.jid, now_s if at_s is None else at_s)

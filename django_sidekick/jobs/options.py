@@ -1,0 +1,220 @@
+"""What a job may say about itself: on the class, in set(), and in the payload."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NamedTuple, TypedDict
+
+from django.conf import settings as django_settings
+from django.utils import timezone
+
+from django_sidekick.exceptions import ArgumentError
+
+MAX_RETRY_FOR_S = 1_000_000_000
+
+
+class JobOptions(TypedDict, total=False):
+    """The keywords of set(). Features add theirs at run time."""
+
+    queue: str
+    wait: timedelta | float
+    wait_until: datetime
+    retry: bool | int
+    retry_for: timedelta | int
+    retry_queue: str
+    dead: bool
+    tags: Sequence[str]
+    backtrace: bool | int
+    enqueue: Literal["on_commit", "immediately", "durable"]
+    using: str
+    jid: str
+    expires_in: timedelta | float
+    fields: Mapping[str, Any]
+
+
+PAYLOAD_OPTIONS = ("retry", "retry_for", "retry_queue", "dead", "tags", "backtrace")
+CALL_OPTIONS = ("queue", "wait", "wait_until", "enqueue", "using", "jid", "fields")
+
+
+def field_of(name: str, value: Any) -> Any:
+    """Return an option as the payload has it. Raise ArgumentError if Ruby, or we, would misread it."""
+    read = _FIELDS.get(name)
+    if read is None:
+        return value
+    try:
+        return read(value)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{name} must be {error}, not {value!r}.", path=name, value=value) from None
+
+
+def moment_s(wait: Any, wait_until: Any, now_s: float) -> float | None:
+    """Return the epoch seconds that `wait` or `wait_until` mean; None if neither is given, or it is past.
+
+    Raise ArgumentError for both, for a negative wait, and for a naive datetime under USE_TZ.
+    """
+    if wait is None and wait_until is None:
+        return None
+    if wait is not None and wait_until is not None:
+        raise ArgumentError("Give wait or wait_until, not both.", path="wait", value=wait)
+    at_s = _after(wait, now_s) if wait is not None else epoch_s(wait_until)
+    return at_s if at_s > now_s else None
+
+
+def epoch_s(moment: Any, path: str = "wait_until") -> float:
+    """Return the epoch seconds of an aware datetime; a naive one is read in TIME_ZONE where USE_TZ is off."""
+    if not isinstance(moment, datetime):
+        raise ArgumentError(f"{path} must be a datetime, not {moment!r}.", path=path, value=moment)
+    if timezone.is_naive(moment):
+        if django_settings.USE_TZ:
+            raise ArgumentError(
+                f"{path} is naive ({moment!r}) while USE_TZ is on: which time zone is meant?",
+                path=path,
+                value=moment,
+            )
+        moment = timezone.make_aware(moment)
+    return moment.astimezone(UTC).timestamp()
+
+
+def _after(wait: Any, now_s: float) -> float:
+    seconds = wait.total_seconds() if isinstance(wait, timedelta) else wait
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e10:
+        raise ArgumentError(
+            f"wait must be a timedelta or seconds from 0, not {wait!r}.", path="wait", value=wait
+        )
+    return now_s + seconds
+
+
+def _retry(value: Any) -> bool | int:
+    if isinstance(value, bool | int) and value >= 0:
+        return value
+    raise ValueError("True, False or a whole number from 0")
+
+
+def _retry_for(value: Any) -> int:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError("a timedelta or whole seconds")
+    if not 0 <= seconds < MAX_RETRY_FOR_S or int(seconds) != seconds:
+        raise ValueError("a timedelta or whole seconds below 1,000,000,000")
+    return int(seconds)
+
+
+def _tags(value: Any) -> list[str]:
+    if isinstance(value, str) or not all(isinstance(tag, str) for tag in value):
+        raise TypeError("a list of texts")
+    return list(value)
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not value or "\n" in value:
+        raise TypeError("a queue's name")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("True or False")
+    return value
+
+
+_FIELDS: dict[str, Callable[[Any], Any]] = {
+    "retry": _retry,
+    "retry_for": _retry_for,
+    "retry_queue": _name,
+    "dead": _flag,
+    "tags": _tags,
+    "backtrace": _retry,
+    "queue": _name,
+}
+
+
+class Call(NamedTuple):
+    """The shape of a class' perform(): how many positional arguments fit, and whether names are needed."""
+
+    least: int
+    most: float
+    plain: bool
+    signature: inspect.Signature
+
+    def bind(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return positional and keyword-only arguments. Raise TypeError for a wrong call, in the caller.
+
+        What can be positional becomes so, defaults before the last given one written out, so that f(1) and
+        f(order_id=1) are one payload.
+        """
+        if not kwargs and self.plain and self.least <= len(args) <= self.most:
+            return args, kwargs
+        bound = self.signature.bind(*args, **kwargs)
+        given = set(bound.arguments)
+        bound.apply_defaults()
+        positional: list[Any] = []
+        names: dict[str, Any] = {}
+        for name, parameter in self.signature.parameters.items():
+            value = bound.arguments[name]
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                if name in given:
+                    names[name] = value
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                names |= value
+            elif parameter.kind is parameter.VAR_POSITIONAL:
+                positional += value
+            else:
+                positional.append(value)
+        return positional[: self._length(given, positional)], names
+
+    def _length(self, given: set[str], positional: list[Any]) -> int:
+        length = 0
+        for index, (name, parameter) in enumerate(self.signature.parameters.items()):
+            if name in given and parameter.kind in (
+                parameter.POSITIONAL_ONLY,
+                parameter.POSITIONAL_OR_KEYWORD,
+            ):
+                length = index + 1
+            elif name in given and parameter.kind is parameter.VAR_POSITIONAL:
+                return len(positional)
+        return length
+
+
+def call_of(perform: Callable[..., Any]) -> Call:
+    """Return the shape of a perform method, `self` left out."""
+    signature = inspect.signature(perform)
+    parameters = list(signature.parameters.values())[1:]
+    signature = signature.replace(parameters=parameters)
+    kinds = [parameter.kind for parameter in parameters]
+    positional = [
+        p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    required_names = any(
+        p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters
+    )
+    least = sum(p.default is p.empty for p in positional)
+    most = float("inf") if inspect.Parameter.VAR_POSITIONAL in kinds else len(positional)
+    return Call(least, most, not required_names, signature)
+
+
+def problems_of(job_class: type[Any]) -> list[str]:
+    """Return what would go wrong with a class, in words: options Ruby would misread, names it cannot pass."""
+    problems = []
+    for name in PAYLOAD_OPTIONS:
+        value = getattr(job_class, name)
+        if value is None:
+            continue
+        try:
+            field_of(name, value)
+        except ArgumentError as error:
+            problems.append(str(error))
+    queue = job_class.__dict__.get("queue_as", job_class.queue_as)
+    if not isinstance(queue, str) and not callable(queue):
+        problems.append(f"queue_as must be a queue's name or a callable, not {queue!r}.")
+    parameters = inspect.signature(job_class.perform).parameters.values()
+    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    if job_class.class_name and names and not job_class.kwargs:
+        problems.append(
+            f"class_name = {job_class.class_name!r} shares the job with Ruby, which has no keyword-only "
+            f"arguments ({', '.join(names)}): make them positional, or say kwargs = True."
+        )
+    return problems

@@ -1,0 +1,22 @@
+"""Which class runs which name. Nothing is ever imported because a payload names it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django_sidekick.exceptions import UnknownJob
+
+JOBS: dict[str, type[Any]] = {}
+
+
+def register(job_class: type[Any]) -> None:
+    """Claim the class' name: its class_name, or its dotted path. A later class of that name replaces it."""
+    JOBS[job_class.name] = job_class
+
+
+def resolve(name: str) -> type[Any]:
+    """Return the class that has claimed the name. Raise UnknownJob, which says what may be missing."""
+    job_class = JOBS.get(name)
+    if job_class is None:
+        raise UnknownJob(name)
+    return job_class

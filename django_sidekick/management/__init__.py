@@ -1,0 +1,1 @@
+"""The composition root: commands put the parts together and run them."""

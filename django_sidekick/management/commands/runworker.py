@@ -1,0 +1,51 @@
+"""`manage.py runworker`: run jobs until told to stop."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from django_sidekick.exceptions import ConfigurationError
+from django_sidekick.management.workers import Arguments, run_worker
+
+
+class Command(BaseCommand):
+    """Run jobs until told to stop: TERM or INT drains, TSTP quiets, TTIN prints all stacks."""
+
+    help = "Run jobs of the given queues. TERM/INT: drain and end. TSTP: take nothing new. TTIN: print stacks."
+    requires_system_checks = "__all__"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options, in Sidekiq's letters."""
+        parser.add_argument(
+            "-q", "--queue", action="append", metavar="NAME[,WEIGHT]", default=[],
+            help="a queue to read; repeat for more. Without weights in strict order.",
+        )  # fmt: skip
+        parser.add_argument("-c", "--concurrency", type=int, metavar="THREADS")
+        parser.add_argument("-p", "--processes", type=int, metavar="PROCESSES")
+        parser.add_argument("-t", "--timeout", type=float, metavar="SECONDS")
+        parser.add_argument("-C", "--config", metavar="FILE", help="a sidekiq.yml")
+        parser.add_argument("-e", "--environment", default="", help="section of sidekiq.yml")
+        parser.add_argument("-g", "--tag", default="", help="shown beside the process")
+        parser.add_argument(
+            "--drain", action="store_true", help="end when nothing is left to do now"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Compose the worker and run it. Raise CommandError for what cannot be served."""
+        arguments = Arguments(
+            queues=tuple(options["queue"]),
+            concurrency=options["concurrency"],
+            processes=options["processes"],
+            timeout_s=options["timeout"],
+            config_file=options["config"],
+            environment=options["environment"],
+            tag=options["tag"],
+            drain=options["drain"],
+        )
+        try:
+            run_worker(arguments)
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from error

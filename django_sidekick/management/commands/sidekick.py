@@ -1,0 +1,81 @@
+"""`manage.py sidekick <verb>`: everything that is not running a worker."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Callable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from django_sidekick.broker import embedded
+from django_sidekick.broker.broker import get_broker
+from django_sidekick.broker.inspector import Inspector
+from django_sidekick.conf import get_settings
+from django_sidekick.exceptions import BrokerUnavailable, ConfigurationError
+from django_sidekick.management.commands import runworker
+
+
+class Command(BaseCommand):
+    """Look after jobs from a shell: status, retry, kill, delete, a development Redis, a worker."""
+
+    help = "Look after jobs: worker, redis, status, retry, kill, delete."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the verbs."""
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        runworker.Command().add_arguments(verbs.add_parser("worker", help="the same as runworker"))
+        server = verbs.add_parser("redis", help="start a development Redis if none answers")
+        server.add_argument("--stop", action="store_true", help="end the one that was started")
+        verbs.add_parser("status", help="print the seven numbers and the queues")
+        for verb, text in (
+            ("retry", "put jobs of retry, dead or the schedule on their queues now"),
+            ("kill", "move jobs to the dead set"),
+            ("delete", "take jobs out of Redis"),
+        ):
+            verbs.add_parser(verb, help=text).add_argument("jids", nargs="+", metavar="JID")
+
+    def handle(self, *args: Any, verb: str, **options: Any) -> None:
+        """Do what the verb says. Raise CommandError with the reason if it cannot be done."""
+        try:
+            if verb == "worker":
+                runworker.Command().handle(**options)
+            elif verb == "redis":
+                self._redis(stop=options["stop"])
+            elif verb == "status":
+                self._status()
+            else:
+                self._each(verb, options["jids"])
+        except (BrokerUnavailable, ConfigurationError) as error:
+            raise CommandError(str(error)) from error
+
+    def _redis(self, *, stop: bool) -> None:
+        if stop:
+            ended = embedded.stop_server(get_settings())
+            self.stdout.write("stopped" if ended else "none was started here")
+            return
+        started = embedded.ensure_server(get_settings())
+        place = f"redis://{embedded.DEFAULT_HOST}:{embedded.DEFAULT_PORT}/0"
+        self.stdout.write(f"{'started' if started else 'already answers'}: {place}")
+
+    def _status(self) -> None:
+        inspector = Inspector(get_broker())
+        for name, count in _answered(inspector.sizes).items():
+            self.stdout.write(f"{name:<10} {count:>10}")
+        for name, count in _answered(inspector.queues).items():
+            self.stdout.write(f"queue {name:<20} {count:>10}")
+
+    def _each(self, verb: str, jids: list[str]) -> None:
+        inspector = Inspector(get_broker())
+        acts = {"retry": inspector.retry, "kill": inspector.kill, "delete": inspector.delete}
+        missing = [jid for jid in jids if not _answered(lambda jid=jid: acts[verb](jid))]
+        self.stdout.write(f"{verb}: {len(jids) - len(missing)} of {len(jids)}")
+        if missing:
+            raise CommandError(f"not found where {verb} could act: {', '.join(missing)}")
+
+
+def _answered(ask: Callable[[], Any]) -> Any:
+    """Wait for Redis as long as a push would."""
+    broker = get_broker()
+    return broker.patience.call(ask, deadline=broker.deadline())

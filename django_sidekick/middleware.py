@@ -1,0 +1,153 @@
+"""The onion around jobs: composed once, outermost layer first; and the layers that are built in."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.db import DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.utils.module_loading import import_string
+
+from django_sidekick.exceptions import ConfigurationError
+from django_sidekick.feature import Layer
+
+Handler = Callable[[Any], Any]
+
+
+def compose(layers: Iterable[Layer], innermost: Handler) -> Handler:
+    """Return the onion: each layer is called once, with the next handler, and returns its own.
+
+    Without layers, the innermost handler itself. What a layer raises is the job's failure, never its loss.
+    """
+    handler = innermost
+    for layer in reversed(list(layers)):
+        handler = layer(handler)
+    return handler
+
+
+def load_layers(paths: Iterable[str], setting: str) -> list[Layer]:
+    """Return the layers of dotted paths. Raise ConfigurationError naming setting and path."""
+    layers: list[Layer] = []
+    for path in paths:
+        try:
+            layer = import_string(path)
+        except ImportError as error:
+            raise ConfigurationError(f"SIDEKICK[{setting!r}] names {path!r}: {error}") from error
+        if not callable(layer):
+            raise ConfigurationError(f"SIDEKICK[{setting!r}] names {path!r}, which cannot be called.")
+        layers.append(layer)
+    return layers
+
+
+class DatabaseConnections:
+    """Keep each thread's database connections between jobs, and none that is broken, old or mid-transaction.
+
+    Cheaper than close_old_connections() twice a job: Django tells when a thread opens a connection, so a job
+    without one costs a look at an empty list, and one with one a look at the clock.
+    """
+
+    def __init__(self, max_age_s: float | None) -> None:
+        self._max_age_s = max_age_s
+        self._local = threading.local()
+        connection_created.connect(self._note, dispatch_uid=id(self))
+
+    def layer(self, call_next: Handler) -> Handler:
+        """Check before the job what an earlier one may have broken, and after it what it has left behind."""
+        local = self._local
+
+        def kept(job: Any) -> Any:
+            try:
+                return call_next(job)
+            finally:
+                opened = getattr(local, "opened", None)
+                if opened:
+                    self._look_after(opened)
+
+        return kept
+
+    def _note(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
+        opened = getattr(self._local, "opened", None)
+        if opened is None:
+            opened = self._local.opened = {}
+        opened[connection.alias] = (connection, time.monotonic())
+
+    def _look_after(
+        self, opened: dict[str, tuple[BaseDatabaseWrapper, float]]
+    ) -> None:
+        now = time.monotonic()
+        for alias, (connection, since) in list(opened.items()):
+            if connection.connection is None:
+                del opened[alias]
+            elif self._is_to_be_closed(connection, now - since):
+                close(connection)
+                del opened[alias]
+
+    def _is_to_be_closed(self, connection: BaseDatabaseWrapper, age_s: float) -> bool:
+        if connection.in_atomic_block or connection.needs_rollback:
+            return True
+        if connection.errors_occurred:
+            if not connection.is_usable():
+                return True
+            connection.errors_occurred = False
+        if self._max_age_s is None:
+            return connection.close_at is not None and time.monotonic() >= connection.close_at
+        return age_s >= self._max_age_s
+
+
+def close(connection: BaseDatabaseWrapper) -> None:
+    """Close a connection whatever its state; an open transaction is rolled back by the server."""
+    try:
+        connection.in_atomic_block = False
+        connection.needs_rollback = False
+        connection.savepoint_ids = []
+        connection.run_on_commit = []
+        connection.close()
+    except DatabaseError:
+        connection.connection = None
+
+
+def close_all() -> None:
+    """Close this thread's connections: it ends."""
+    connections.close_all()
+
+
+class JobContext(logging.Filter):
+    """Give every `logging` record made inside a job the job's jid and class, as `record.jid` and `record.job`."""
+
+    _current = threading.local()
+
+    def layer(self, call_next: Handler) -> Handler:
+        """Remember the job that this thread is in."""
+        local = self._current
+
+        def remembered(job: Any) -> Any:
+            local.job = job
+            try:
+                return call_next(job)
+            finally:
+                local.job = None
+
+        return remembered
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the fields; empty outside a job."""
+        job = getattr(self._current, "job", None)
+        record.jid = job.jid if job is not None else ""
+        record.job = job.name if job is not None else ""
+        return True
+
+    def install(self) -> None:
+        """Make every record of this process carry the fields, whichever logger and handler it goes through."""
+        make = logging.getLogRecordFactory()
+
+        def made(*args: Any, **kwargs: Any) -> logging.LogRecord:
+            record = make(*args, **kwargs)
+            self.filter(record)
+            return record
+
+        logging.setLogRecordFactory(made)

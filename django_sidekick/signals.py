@@ -1,0 +1,17 @@
+"""What others may listen to. Sent only from cold paths, or when somebody listens."""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+enqueue_failed = Signal()
+"""A push after a commit failed for good: `payloads` (list of dict), `error`."""
+
+worker_started = Signal()
+"""A process begins to take jobs: `identity`."""
+
+worker_quiet = Signal()
+"""A process takes nothing new from now on: `identity`."""
+
+worker_stopped = Signal()
+"""A process has settled all it held: `identity`."""

@@ -1,0 +1,1 @@
+"""The bytes: arguments, payload, outcome. Pure: no Redis, no tables, no threads."""

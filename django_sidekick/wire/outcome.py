@@ -1,0 +1,42 @@
+"""What crosses the walls on the way in: a delivery as it was fetched, an outcome as it ended."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+Kind = Literal["done", "retry", "dead", "failed", "discarded", "released"]
+
+
+class Delivery(NamedTuple):
+    """One job as it came out of its queue. `tag` is its name in the in-flight hash."""
+
+    tag: int
+    queue: str
+    raw: bytes
+
+
+class FollowUp(NamedTuple):
+    """A plain Redis command that runs if, and only if, its job is acknowledged, in the same step."""
+
+    command: str
+    key: str
+    arguments: tuple[bytes | str | int | float, ...]
+
+
+class Outcome(NamedTuple):
+    """How one run ended, and where its job goes.
+
+    done; retry and dead: `member` goes into that set with the score `at_s`, epoch seconds; failed: an error,
+    and nothing is kept; discarded: dropped on purpose; released: back to the front of its queue, never begun.
+    `payload` is None for what is no job.
+    """
+
+    kind: Kind
+    delivery: Delivery
+    payload: dict[str, Any] | None = None
+    started_at_s: float = 0.0
+    duration_s: float = 0.0
+    error: BaseException | None = None
+    member: bytes | None = None
+    at_s: float = 0.0
+    follow_ups: tuple[FollowUp, ...] = ()

@@ -1,0 +1,142 @@
+"""The richer kinds of arguments, each with its marked JSON form."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import cache
+from typing import Any, Protocol
+from uuid import UUID
+
+from django.apps import apps
+from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import Model
+from django.utils.module_loading import import_string
+
+from django_sidekick.conf import get_settings
+from django_sidekick.exceptions import ConfigurationError, DeserializationError
+
+KIND = "_sk"
+
+
+class Serializer(Protocol):
+    """A kind of argument of one's own, named by a dotted path in SIDEKICK['SERIALIZERS']."""
+
+    name: str
+    """Written into the payload: never change it while jobs are waiting."""
+
+    def is_mine(self, value: Any) -> bool:
+        """Tell whether this serializer writes the value."""
+
+    def dump(self, value: Any) -> dict[str, Any]:
+        """Return fields of JSON-native or serialisable values."""
+
+    def load(self, fields: dict[str, Any]) -> Any:
+        """Return the value again."""
+
+
+def encode(value: Any) -> dict[str, Any] | None:
+    """Return the marked form, or None if nobody writes this kind. The fields may hold rich values again."""
+    for serializer in _own(get_settings().serializers):
+        if serializer.is_mine(value):
+            return {KIND: serializer.name, **serializer.dump(value)}
+    if isinstance(value, Model):
+        return _encode_model(value)
+    if isinstance(value, enum.Enum):
+        return {KIND: "enum", "class": _path(type(value)), "name": value.name}
+    for kind, (name, write, _) in _KINDS.items():
+        if isinstance(value, kind):
+            return {KIND: name, "value": write(value)}
+    return _encode_subclass(value)
+
+
+def restore(marked: dict[str, Any], load: Callable[[Any], Any]) -> Any:
+    """Return the value of a marked form. Raise DeserializationError if it is unknown, broken or gone."""
+    name = marked[KIND]
+    fields = {key: load(item) for key, item in marked.items() if key != KIND}
+    try:
+        for serializer in _own(get_settings().serializers):
+            if serializer.name == name:
+                return serializer.load(fields)
+        if name in _READERS:
+            return _READERS[name](fields)
+    except DeserializationError:
+        raise
+    except Exception as error:
+        raise DeserializationError(f"An argument of kind {name!r} is broken: {error}") from error
+    raise DeserializationError(f"An argument is of kind {name!r}, which no serializer here reads.")
+
+
+def _encode_model(value: Model) -> dict[str, Any] | None:
+    if value.pk is None:
+        return None
+    return {
+        KIND: "model",
+        "model": value._meta.label,
+        "pk": value.pk,
+        "using": value._state.db or "default",
+    }
+
+
+def _encode_subclass(value: Any) -> dict[str, Any] | None:
+    """Lazy texts and subclasses of plain types go as their plain value: what arrives is the plain one."""
+    for plain in (str, bool, int, float):
+        if isinstance(value, plain):
+            return {KIND: "plain", "value": plain(value)}
+    return None
+
+
+def _load_model(fields: dict[str, Any]) -> Any:
+    model = apps.get_model(fields["model"])
+    try:
+        return model._base_manager.using(fields["using"]).get(pk=fields["pk"])
+    except ObjectDoesNotExist as error:
+        raise DeserializationError(
+            f"{fields['model']} with primary key {fields['pk']!r} is gone from {fields['using']!r}."
+        ) from error
+
+
+def _load_enum(fields: dict[str, Any]) -> Any:
+    """Import nothing that is no Enum: a payload must not choose code to run (DESIGN.md 1.6)."""
+    module, _, qualname = str(fields["class"]).partition(":")
+    for kind in _all_enums(enum.Enum):
+        if kind.__module__ == module and kind.__qualname__ == qualname:
+            return kind[fields["name"]]
+    raise DeserializationError(f"The enum {fields['class']!r} is not loaded in this process.")
+
+
+def _all_enums(kind: type[enum.Enum]) -> list[type[enum.Enum]]:
+    return [kind, *(found for sub in kind.__subclasses__() for found in _all_enums(sub))]
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+@cache
+def _own(paths: tuple[str, ...]) -> tuple[Serializer, ...]:
+    try:
+        return tuple(import_string(path)() for path in paths)
+    except ImportError as error:
+        raise ConfigurationError(f"SIDEKICK['SERIALIZERS']: {error}") from error
+
+
+_KINDS: dict[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]] = {
+    datetime: ("datetime", datetime.isoformat, datetime.fromisoformat),
+    date: ("date", date.isoformat, date.fromisoformat),
+    time: ("time", time.isoformat, time.fromisoformat),
+    timedelta: ("timedelta", timedelta.total_seconds, lambda seconds: timedelta(seconds=seconds)),
+    Decimal: ("decimal", str, Decimal),
+    UUID: ("uuid", str, UUID),
+}
+
+_READERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "model": _load_model,
+    "enum": _load_enum,
+    "plain": lambda fields: fields["value"],
+    **{
+        name: (lambda fields, read=read: read(fields["value"])) for name, _, read in _KINDS.values()
+    },
+}

@@ -1,0 +1,1 @@
+"""The running server: threads and processes. It knows no business rules and no history."""

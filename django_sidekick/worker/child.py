@@ -1,0 +1,196 @@
+"""One process: builds its actors, starts them, quiets and stops them."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+
+from django_sidekick import signals
+from django_sidekick.broker.due import DueJobs, DueWatch
+from django_sidekick.broker.ownership import Ownership
+from django_sidekick.broker.recovery import OwnerRegister
+from django_sidekick.exceptions import BrokerUnavailable
+from django_sidekick.wire.outcome import Delivery, Outcome
+from django_sidekick.worker import turns
+from django_sidekick.worker.heartbeat import Heartbeat, ProcessInfo
+from django_sidekick.worker.intake import Intake
+from django_sidekick.worker.joblog import JobLog
+from django_sidekick.worker.keeper import Keeper
+from django_sidekick.worker.options import WorkerOptions
+from django_sidekick.worker.recovery import Lease, Recovery
+from django_sidekick.worker.scheduler import Scheduler
+from django_sidekick.worker.threads import Ticker, Wake
+
+logger = logging.getLogger("sidekick")
+
+AWAY_AT_THE_END_S = 3.0
+CALL_OFF_EVERY_S = 0.05
+
+
+class Child:
+    """All actors of one process. Signal handlers only set flags here; `run` is the main thread's loop."""
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        execute: Callable[[Delivery], Outcome],
+        job_log: JobLog | None = None,
+        events_of: Callable[[Sequence[Outcome]], bytes] | None = None,
+    ) -> None:
+        self.options = options
+        names = [name for name, _ in options.queues]
+        self.ownership = Ownership(options.settings, names)
+        self.intake = Intake(
+            self.ownership, execute, turns.turns(options.queues), options.concurrency, events_of
+        )
+        self._job_log = job_log
+        self._woken = Wake()
+        self._quiet_asked = False
+        self._stop_asked = False
+        self._workers = [
+            threading.Thread(
+                target=self.intake.run, args=(slot,), name=f"sidekick-job-{slot}", daemon=True
+            )
+            for slot in range(options.concurrency)
+        ]
+        self._build_actors()
+
+    def _build_actors(self) -> None:
+        own, patience = self.ownership, self.ownership.patience
+        info = ProcessInfo(
+            self.options.queues,
+            self.options.concurrency,
+            self.options.tag,
+            self.options.labels,
+            time.time(),
+        )
+        self.owners = OwnerRegister(own.client, own.keys)
+        self.heartbeat = Heartbeat(own, self.intake, info, patience, self.ask_by_name)
+        self.due_jobs = DueJobs(own.client, own.keys, self.options.settings.wire_times)
+        self._due_watch = DueWatch(self.options.settings, own.keys)
+        self._keeper = Ticker("keeper", Keeper(self.intake).tick)
+        self._lease = Ticker("lease", Lease(own, self.intake).turn)
+        self._beat = Ticker("heartbeat", self.heartbeat.turn)
+        self._recovery = Ticker("recovery", Recovery(self.owners, patience).turn)
+        self._scheduler = Ticker(
+            "scheduler", Scheduler(self.due_jobs, self._due_watch, patience).turn
+        )
+        self._log = Ticker("log", self._job_log.turn) if self._job_log else None
+
+    def start(self) -> None:
+        """Register in Redis, however long it takes to answer, then start all threads."""
+        try:
+            self.ownership.register()
+        except BrokerUnavailable:  # asked to stop while Redis was away
+            return
+        for ticker in self._tickers():
+            ticker.start()
+        for worker in self._workers:
+            worker.start()
+        signals.worker_started.send(sender=type(self), identity=self.ownership.identity)
+
+    def ask_quiet(self) -> None:
+        """Ask for the quiet: begun jobs go on, nothing new begins. Safe in a signal handler."""
+        self._quiet_asked = True
+        self._woken.set()
+
+    def ask_stop(self) -> None:
+        """Ask for the end: quiet, drain until the time-out, push back. Safe in a signal handler."""
+        self._stop_asked = True
+        self.ownership.patience.give_up(AWAY_AT_THE_END_S)
+        self._woken.set()
+
+    def ask_by_name(self, name: str) -> None:
+        """Do what a dashboard's button says: TSTP, TERM or TTIN."""
+        actions = {"TSTP": self.ask_quiet, "TERM": self.ask_stop, "TTIN": dump_stacks}
+        if action := actions.get(name):
+            action()
+
+    def run(self, is_done: Callable[[], bool] = lambda: False) -> None:
+        """Work until asked to stop, or until `is_done` says so (asked a few times a second)."""
+        self.start()
+        while not self._stop_asked:
+            if self._quiet_asked and not self.intake.quiet:
+                self.quiet()
+            if is_done():
+                break
+            self._woken.wait(CALL_OFF_EVERY_S if self.options.drain else 1.0)
+        self.stop()
+
+    def quiet(self) -> None:
+        """Take nothing new; what no thread has begun goes back to its queue at once."""
+        self.intake.stop_fetching()
+        self._call_off()
+        self._scheduler.stop()
+        self._due_watch.wake()
+        try:
+            self.intake.give_back()
+        except BrokerUnavailable:
+            logger.warning("Redis is away: what was fetched ahead stays in flight until it is recovered.")
+        self._beat.wake()
+        signals.worker_quiet.send(sender=type(self), identity=self.ownership.identity)
+
+    def stop(self) -> None:
+        """Drain until SHUTDOWN_TIMEOUT, push back what still runs, settle, sign off. Idempotent for Redis."""
+        deadline = time.monotonic() + self.options.shutdown_timeout_s
+        logger.info("Stopping: %d jobs are running.", self.intake.busy)
+        self.quiet()
+        self._drain(deadline)
+        self.ownership.patience.give_up()
+        try:
+            self._sign_off()
+        except BrokerUnavailable:
+            logger.warning("Redis is away at the end: what was in flight is recovered after the lease.")
+        for ticker in self._tickers():
+            ticker.stop()
+        if self._job_log:
+            self._job_log.flush()
+        signals.worker_stopped.send(sender=type(self), identity=self.ownership.identity)
+
+    def _drain(self, deadline: float) -> None:
+        while any(worker.is_alive() for worker in self._workers):
+            if time.monotonic() >= deadline:
+                break
+            self._call_off()
+            for worker in self._workers:
+                worker.join(0 if not worker.is_alive() else CALL_OFF_EVERY_S / len(self._workers))
+
+    def _sign_off(self) -> None:
+        if pushed_back := self.intake.push_back_running():
+            logger.warning(
+                "%d jobs did not end within %.0f s: pushed back, they will run again.",
+                pushed_back,
+                self.options.shutdown_timeout_s,
+            )
+        self.intake.settle()
+        self.heartbeat.leave()
+        self.ownership.wait.close()
+        self.ownership.leave()
+
+    def _call_off(self) -> None:
+        try:
+            self.ownership.wait.call_off()
+        except Exception:  # noqa: BLE001 only a hint: the wait ends by itself within 2 s
+            logger.debug("The wait could not be called off.", exc_info=True)
+
+    def _tickers(self) -> list[Ticker]:
+        tickers = [self._lease, self._keeper, self._beat, self._recovery, self._scheduler]
+        return [*tickers, self._log] if self._log else tickers
+
+
+def dump_stacks() -> None:
+    """Log what every thread is doing, at WARNING."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    for ident, frame in sys._current_frames().items():
+        stack = "".join(traceback.format_stack(frame))
+        logger.warning("Thread %s %s:\n%s", ident, names.get(ident, "?"), stack)
+
+
+def enable_fatal_dumps() -> None:
+    """Print all stacks when the interpreter itself crashes."""
+    faulthandler.enable()

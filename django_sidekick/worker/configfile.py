@@ -1,0 +1,125 @@
+"""config/sidekiq.yml, in Sidekiq's own words."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from django_sidekick.exceptions import ConfigurationError
+
+try:
+    import yaml
+except ImportError:  # the extra [yaml] is optional
+    yaml = None  # type: ignore[assignment]
+
+DEFAULT_NAMES = ("config/sidekiq.yml", "config/sidekick.yml")
+KNOWN = ("concurrency", "queues", "timeout", "max_retries", "tag", "labels", "verbose", "environment")
+UNSERVED = ("capsules", "pidfile", "logfile", "require", "daemon")
+
+
+def find(base_dir: Path) -> Path | None:
+    """Return BASE_DIR/config/sidekiq.yml or sidekick.yml, whichever is there first."""
+    return next((path for name in DEFAULT_NAMES if (path := base_dir / name).is_file()), None)
+
+
+def read(path: Path, environment: str = "") -> dict[str, Any]:
+    """Return the file's options under Sidekiq's names, `queues` as (name, weight) pairs, the environment's on top.
+
+    Keys may be written as Ruby symbols (`:concurrency:`). Raise ConfigurationError, naming file and key, for
+    what cannot be read or is not known.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    if "<%" in text:
+        raise ConfigurationError(
+            f"{path} holds ERB tags (<% %>), which only Ruby can run: write the values out."
+        )
+    if yaml is None:
+        raise ConfigurationError(
+            f"{path} needs PyYAML to be read: pip install 'django-sidekick[yaml]', or remove the file."
+        )
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
+        raise ConfigurationError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    return _options(_mapping(document if document is not None else {}, path, "the file"), path, environment)
+
+
+def _options(document: Mapping[str, Any], path: Path, environment: str) -> dict[str, Any]:
+    sections = {key: value for key, value in document.items() if isinstance(value, dict)}
+    merged = {key: value for key, value in document.items() if key not in sections}
+    unserved = [key for key in document if key in UNSERVED]
+    if unserved:
+        raise ConfigurationError(
+            f"{path}: `{unserved[0]}` is not served here; run one worker for each, or remove it."
+        )
+    if environment and environment in sections:
+        merged |= _mapping(sections[environment], path, environment)
+    unknown = [key for key in merged if key not in KNOWN]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], KNOWN, n=1)
+        hint = f" Did you mean `{close[0]}`?" if close else f" Known are {', '.join(KNOWN)}."
+        raise ConfigurationError(f"{path}: `{unknown[0]}` is no option of sidekiq.yml.{hint}")
+    for key, least in (("concurrency", 1), ("timeout", 0), ("max_retries", 0)):
+        if key in merged:
+            merged[key] = _number(merged[key], least, path, key)
+    if "queues" in merged:
+        merged["queues"] = _queues(merged["queues"], path)
+    if "labels" in merged:
+        merged["labels"] = tuple(str(label) for label in merged["labels"] or ())
+    return merged
+
+
+def _mapping(value: Any, path: Path, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{path}: {where} must map options to values, not be {value!r}.")
+    return {str(key).lstrip(":"): inner for key, inner in value.items()}
+
+
+def _number(value: Any, least: int, path: Path, key: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigurationError(f"{path}: `{key}` must be a whole number from {least}, not {value!r}.")
+    return value
+
+
+def _queues(value: Any, path: Path) -> tuple[tuple[str, int], ...]:
+    """Sidekiq's forms: `- name`, `- name,2`, `- [name, 2]`, and a mapping of names to weights."""
+    if isinstance(value, dict):
+        value = list(value.items())
+    if not isinstance(value, list) or not value:
+        raise ConfigurationError(f"{path}: `queues` must be a list of names or [name, weight] pairs.")
+    return parse_queues([_queue_text(entry, path) for entry in value], f"{path}: `queues`")
+
+
+def _queue_text(entry: Any, path: Path) -> str:
+    if isinstance(entry, list | tuple) and len(entry) == 2:
+        return f"{entry[0]},{entry[1]}"
+    if isinstance(entry, str | int):
+        return str(entry)
+    raise ConfigurationError(f"{path}: {entry!r} in `queues` is neither a name nor [name, weight].")
+
+
+def parse_queues(texts: list[str], where: str) -> tuple[tuple[str, int], ...]:
+    """Return (name, weight) pairs of `name` or `name,weight` texts; weight 0 throughout means strict order.
+
+    A name without weight beside weighted ones counts 1. Raise ConfigurationError with `where` in front.
+    """
+    queues: dict[str, int] = {}
+    for text in texts:
+        name, _, weight = text.partition(",")
+        name = name.strip()
+        if not re.fullmatch(r"[A-Za-z0-9_:.\-]+", name):
+            raise ConfigurationError(f"{where}: {name!r} is no queue name (letters, digits, _ : . -).")
+        if weight and not re.fullmatch(r"\s*\d{1,4}\s*", weight):
+            raise ConfigurationError(f"{where}: the weight of {name!r} must be a whole number, not {weight!r}.")
+        queues[name] = queues.get(name, 0) + int(weight or 0)
+    if any(queues.values()):
+        queues = {name: max(weight, 1) for name, weight in queues.items()}
+    if len(queues) > 256:
+        raise ConfigurationError(f"{where}: one worker reads at most 256 queues.")
+    return tuple(queues.items())

@@ -1,0 +1,253 @@
+"""The worker's heart: threads take turns to lead, one fetching for all while the others run what is there.
+
+What a kill loses at each line, and who brings it back, stands in docs/explanation/crash-table.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from django_sidekick.broker.ownership import Ownership
+from django_sidekick.exceptions import BrokerUnavailable, Fenced, Shutdown
+from django_sidekick.wire.outcome import Delivery, Outcome
+from django_sidekick.worker.tally import Tally
+
+logger = logging.getLogger("sidekick")
+
+PREFETCH_TARGET_S = 0.01
+LARGEST_BATCH = 250
+LARGEST_BATCH_BYTES = 1_000_000
+NO_PREFETCH_S = 0.1
+
+
+class Running(NamedTuple):
+    """What a thread is busy with, since when (epoch seconds)."""
+
+    delivery: Delivery
+    since_s: float
+
+
+class Intake:
+    """The buffer of one process, filled by whichever thread leads, emptied by all.
+
+    A thread that finds the buffer empty waits for the lead; the leader's one call settles what all threads
+    have finished and takes what is next. Lists that threads share are only ever appended to and popped.
+    """
+
+    def __init__(
+        self,
+        ownership: Ownership,
+        execute: Callable[[Delivery], Outcome],
+        next_order: Callable[[], Sequence[int]],
+        concurrency: int,
+        events_of: Callable[[Sequence[Outcome]], bytes] | None = None,
+    ) -> None:
+        self.ownership = ownership
+        self.buffer: deque[Delivery] = deque()
+        self.finished: deque[Outcome] = deque()
+        self.running: list[Running | None] = [None] * concurrency
+        self.tallies = [Tally() for _ in range(concurrency)]
+        self.quiet = False
+        self.waiting = False
+        self.prefetch_after = 0.0
+        self.settled_at = 0.0
+        self._execute = execute
+        self._next_order = next_order
+        self._events_of = events_of
+        self._leading = threading.Lock()
+        self._settling = threading.Lock()
+        self._starting_over = threading.Lock()
+        self._low_water = 0
+        self._largest_batch = LARGEST_BATCH
+        self._rate_per_s = 0.0
+        self._measured = (0, time.monotonic())
+
+    def run(self, slot: int) -> None:
+        """Be one of the threads, until quiet and nothing is left for it. Never raise."""
+        buffer, running, tally = self.buffer, self.running, self.tallies[slot]
+        take, finish, execute, now = buffer.popleft, self.finished.append, self._execute, time.time
+        while True:
+            if len(buffer) <= self._low_water > 0:
+                self._refill_ahead()
+            try:
+                delivery = take()
+            except IndexError:
+                if self._refill():
+                    continue
+                return
+            running[slot] = Running(delivery, now())
+            try:
+                outcome = execute(delivery)
+            except Shutdown:
+                outcome = Outcome("released", delivery)
+            except BaseException:  # execute promises not to raise: held until this process ends
+                logger.exception("A job could not be settled and stays in flight: %r", delivery)
+                continue
+            finally:
+                running[slot] = None
+            finish(outcome)
+            tally.count(outcome)
+
+    @property
+    def busy(self) -> int:
+        """Number of threads inside a job."""
+        return sum(job is not None for job in self.running)
+
+    @property
+    def done(self) -> int:
+        """Number of jobs finished since the process began."""
+        return sum(tally.finished for tally in self.tallies)
+
+    def is_idle(self) -> bool:
+        """Tell whether this process holds nothing."""
+        return not (self.buffer or self.busy or self.finished)
+
+    def settle(self) -> None:
+        """Acknowledge what is finished, without fetching. For callers that do not lead."""
+        with self._settling:
+            identity = self.ownership.identity
+            if finished := self._take_finished():
+                try:
+                    self.ownership.acknowledge(finished, self._events(finished))
+                except Fenced:
+                    self.start_over(identity)
+
+    def give_back(self) -> int:
+        """Return what no thread has begun to the front of its queue. Return the number of jobs."""
+        unstarted = []
+        try:
+            while True:
+                unstarted.append(self.buffer.popleft())
+        except IndexError:
+            pass
+        if not unstarted:
+            return 0
+        self.prefetch_after = time.monotonic() + NO_PREFETCH_S
+        self._rate_per_s = 0.0
+        return self._return(unstarted)
+
+    def push_back_running(self) -> int:
+        """Return the jobs that are still running to their queues: what they do from now on counts for nothing."""
+        return self._return([job.delivery for job in self.running if job])
+
+    def start_over(self, identity: str) -> None:
+        """Go on under a new identity: recovery has taken the jobs of this one. The buffer is dropped."""
+        with self._starting_over:
+            if identity != self.ownership.identity:
+                return
+            logger.warning(
+                "The lease of %s ran out and its jobs were taken over; "
+                "those still running here count for nothing.",
+                identity,
+            )
+            self.buffer.clear()
+            self.ownership.start_over()
+
+    def stop_fetching(self) -> None:
+        """Begin the quiet: no thread takes anything new from Redis. Idle threads end soon."""
+        self.quiet = True
+
+    def _return(self, deliveries: list[Delivery]) -> int:
+        with self._settling:
+            identity = self.ownership.identity
+            try:
+                return self.ownership.give_back(deliveries) if deliveries else 0
+            except Fenced:
+                self.start_over(identity)
+                return 0
+
+    def _refill(self) -> bool:
+        """Wait for the lead and fill the buffer. Return False when nothing will come any more."""
+        if self.waiting and self.finished:
+            self._settle_quietly()
+        with self._leading:
+            while not self.buffer:
+                if self.quiet:
+                    return False
+                try:
+                    self._fetch_or_wait()
+                except BrokerUnavailable:
+                    return False
+        return True
+
+    def _refill_ahead(self) -> None:
+        """Fetch while the other threads still have work, if nobody else does."""
+        if self.quiet or not self._leading.acquire(blocking=False):
+            return
+        try:
+            if len(self.buffer) <= self._low_water:
+                self._fetch()
+        except BrokerUnavailable:
+            self._low_water = 0
+        finally:
+            self._leading.release()
+
+    def _fetch_or_wait(self) -> None:
+        if self._fetch():
+            return
+        self.waiting = True
+        try:
+            if self.finished:
+                self._settle_quietly()
+            if not self.quiet:
+                self.ownership.wait_for_work(self._next_order())
+        finally:
+            self.waiting = False
+
+    def _fetch(self) -> int:
+        wanted, identity = self._wanted(), self.ownership.identity
+        finished = self._take_finished()
+        self.settled_at = time.monotonic()
+        try:
+            deliveries = self.ownership.fetch(
+                self._next_order(), wanted, finished, self._events(finished)
+            )
+        except Fenced:
+            self.start_over(identity)
+            return 0
+        if deliveries:
+            self._bound_by_bytes(deliveries)
+            self.buffer.extend(deliveries)
+        return len(deliveries)
+
+    def _wanted(self) -> int:
+        """Free threads, and as much ahead as will be finished in 10 ms at the present rate."""
+        now, done = time.monotonic(), self.done
+        before, then = self._measured
+        if now - then > 0.0005:
+            self._rate_per_s = (self._rate_per_s + (done - before) / (now - then)) / 2
+            self._measured = (done, now)
+        ahead = 0 if now < self.prefetch_after else int(self._rate_per_s * PREFETCH_TARGET_S)
+        free = len(self.running) - self.busy - len(self.buffer)
+        wanted = min(self._largest_batch, max(1, free + ahead))
+        self._low_water = min(wanted // 3, int(self._rate_per_s * 0.0005)) if ahead else 0
+        return wanted
+
+    def _bound_by_bytes(self, deliveries: list[Delivery]) -> None:
+        mean = sum(len(delivery.raw) for delivery in deliveries) / len(deliveries)
+        self._largest_batch = max(1, min(LARGEST_BATCH, int(LARGEST_BATCH_BYTES / (mean + 1))))
+
+    def _take_finished(self) -> list[Outcome]:
+        """Take what is finished. Jobs of an identity that was fenced off are dropped: others run them."""
+        finished = []
+        try:
+            for _ in range(len(self.finished)):
+                finished.append(self.finished.popleft())
+        except IndexError:  # another thread was faster
+            pass
+        oldest = self.ownership.oldest_tag
+        return [o for o in finished if o.delivery.tag >= oldest] if oldest else finished
+
+    def _settle_quietly(self) -> None:
+        try:
+            self.settle()
+        except BrokerUnavailable:
+            logger.warning("Redis is away at the end: finished jobs stay in flight and run again.")
+
+    def _events(self, finished: list[Outcome]) -> bytes:
+        return self._events_of(finished) if self._events_of and finished else b""

@@ -1,0 +1,22 @@
+"""How one worker is to run: command line over sidekiq.yml over settings, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from django_sidekick.conf import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What `runworker` was asked for. `queues`: names and weights, all weights 0 for strict order."""
+
+    settings: Settings
+    queues: tuple[tuple[str, int], ...]
+    concurrency: int
+    shutdown_timeout_s: float
+    tag: str = ""
+    labels: tuple[str, ...] = ()
+    drain: bool = False
+    config_file: Path | None = None

