@@ -36,7 +36,8 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "build", "--outdir", str(out), "."], check=True, stdout=subprocess.DEVNULL)
         wheel, sdist = next(out.glob("*.whl")), next(out.glob("*.tar.gz"))
         names = set(zipfile.ZipFile(wheel).namelist())
-        packed = {name.split("/", 1)[-1] for name in tarfile.open(sdist).getnames()}
+        with tarfile.open(sdist) as archive:
+            packed = {name.split("/", 1)[-1] for name in archive.getnames()}
         for needed in NEEDED:
             assert needed in names, f"{needed} is missing in the wheel"
             assert needed in packed, f"{needed} is missing in the sdist"

@@ -16,13 +16,9 @@ from typing import Any
 
 import pytest
 
+from tests.settings import SIDEKICK_TEST_PORT, free_port
+
 DEADLINE_S = 15.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def redis_binary() -> str:
@@ -41,8 +37,8 @@ def redis_binary() -> str:
 class RedisServer:
     """A real server on a free port, stopped with the session."""
 
-    def __init__(self, *options: str, directory: str | None = None) -> None:
-        self.port = free_port()
+    def __init__(self, *options: str, directory: str | None = None, port: int | None = None) -> None:
+        self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.directory = directory or tempfile.mkdtemp(prefix="sidekick-redis-")
         self.options = options
@@ -89,8 +85,7 @@ SERVER: list[RedisServer] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    SERVER.append(RedisServer())
-    os.environ["SIDEKICK_TEST_REDIS"] = SERVER[0].url
+    SERVER.append(RedisServer(port=SIDEKICK_TEST_PORT))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,8 +1,9 @@
-"""Django settings of the test session. Redis' address is set by conftest, which starts the server."""
+"""Django settings of the test session. The server that conftest starts listens at the port chosen here."""
 
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent
@@ -27,4 +28,14 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-SIDEKICK = {"REDIS": os.environ.get("SIDEKICK_TEST_REDIS", "redis://127.0.0.1:1/0")}
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+SIDEKICK_TEST_PORT = int(os.environ.setdefault("SIDEKICK_TEST_PORT", str(free_port())))
+SIDEKICK = {"REDIS": f"redis://127.0.0.1:{SIDEKICK_TEST_PORT}/0"}

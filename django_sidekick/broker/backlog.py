@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import redis
-
+from django_sidekick.broker.connection import Client
 from django_sidekick.broker.keys import Keys
 
 
 class Backlog:
     """The jobs waiting in some queues, and those that are due."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, queues: Sequence[str]) -> None:
+    def __init__(self, client: Client, keys: Keys, queues: Sequence[str]) -> None:
         self._client = client
         self._keys = keys
         self._queues = [keys.queue(name) for name in queues]

@@ -6,11 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
-from typing import NamedTuple
-
-import redis
+from typing import Any, NamedTuple
 
 from django_sidekick.broker import keys as names
+from django_sidekick.broker.connection import Client
 from django_sidekick.broker.keys import Keys
 
 
@@ -25,7 +24,7 @@ class Counts(NamedTuple):
 class ProcessBeat:
     """Write the display keys of one process. For people: recovery does not depend on them."""
 
-    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+    def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
 
@@ -85,7 +84,7 @@ class ProcessBeat:
             pipeline.execute()
 
     def _add_metrics(
-        self, pipeline: redis.client.Pipeline, job_class: str, values: Sequence[float], now: datetime
+        self, pipeline: Any, job_class: str, values: Sequence[float], now: datetime
     ) -> None:
         """Failed runs are counted and not timed (studies/sidekiq.md 1.7)."""
         minute = f"{now:%y%m%d}|{now.hour}:{now:%M}"

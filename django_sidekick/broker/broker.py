@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import redis
 
 from django_sidekick.broker import connection, scripts
+from django_sidekick.broker.connection import Client
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.patience import Patience
 from django_sidekick.conf import Settings, get_settings
@@ -80,7 +81,7 @@ class Broker:
         return keys, words
 
 
-def run(client: redis.Redis, name: str, keys: Sequence[str], words: Words) -> Any:
+def run(client: Client, name: str, keys: Sequence[str], words: Words) -> Any:
     """Run a script by its SHA, sending its text only when the server does not know it. One round trip."""
     script = scripts.load(name)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, TypeAlias
 
 import redis
 from django.conf import settings as django_settings
@@ -20,10 +20,14 @@ DEFAULT_URL = "redis://127.0.0.1:6379/0"
 CONNECT_TIMEOUT_S = 2.0
 WORKER_SOCKET_TIMEOUT_S = 30.0
 
-Pool = redis.ConnectionPool | SentinelConnectionPool
+Client: TypeAlias = Any
+"""A redis.Redis. redis-py's own hints differ between versions 5 and 8, replies above all."""
+
+Pool: TypeAlias = Any
+"""A redis.ConnectionPool or SentinelConnectionPool, for the same reason."""
 
 
-def client(settings: Settings, *, socket_timeout_s: float, protocol: int = 2) -> redis.Redis:
+def client(settings: Settings, *, socket_timeout_s: float, protocol: int = 2) -> Client:
     """Return a client on a pool of its own; nothing is connected yet. Replies are bytes.
 
     redis-py's own retries are off: a call that is repeated must be one that we know to be repeatable.
@@ -41,10 +45,9 @@ def client(settings: Settings, *, socket_timeout_s: float, protocol: int = 2) ->
     return redis.Redis(connection_pool=_pool(address(settings), options))
 
 
-def single_client(settings: Settings) -> redis.Redis:
-    """Return a client that keeps one connection, for one of the worker's few callers."""
-    pool = client(settings, socket_timeout_s=WORKER_SOCKET_TIMEOUT_S).connection_pool
-    return redis.Redis(connection_pool=pool, single_connection_client=True)
+def worker_client(settings: Settings) -> Client:
+    """Return a client for one of the worker's few callers: no short time-out, for a call may block for 2 s."""
+    return client(settings, socket_timeout_s=WORKER_SOCKET_TIMEOUT_S)
 
 
 def address(settings: Settings) -> str:
@@ -58,7 +61,7 @@ def address(settings: Settings) -> str:
     return os.environ.get("REDIS_URL") or DEFAULT_URL
 
 
-def location(connection: redis.Redis) -> tuple[str, int]:
+def location(connection: Client) -> tuple[str, int]:
     """Return host (or socket path) and port (0 for a socket) of a client, for messages."""
     options = connection.connection_pool.connection_kwargs
     if "path" in options:
@@ -66,7 +69,7 @@ def location(connection: redis.Redis) -> tuple[str, int]:
     return str(options.get("host", "localhost")), int(options.get("port", 6379))
 
 
-def start_embedded(connection: redis.Redis) -> bool:
+def start_embedded(connection: Client) -> bool:
     """Start the development server if this refused address is one it may serve. Return True if it answers now."""
     return embedded.autostart(*location(connection))
 
@@ -94,7 +97,8 @@ def _pool_of_alias(alias: str, options: dict[str, Any]) -> Pool:
     kwargs = {**shared.connection_kwargs, **options}
     if isinstance(shared, SentinelConnectionPool):
         kwargs.pop("connection_pool", None)
-        return SentinelConnectionPool(
+        make: Any = SentinelConnectionPool
+        return make(
             shared.service_name, shared.sentinel_manager, is_master=shared.is_master, **kwargs
         )
     return redis.ConnectionPool(connection_class=shared.connection_class, **kwargs)

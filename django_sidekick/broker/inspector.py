@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from django_sidekick.broker.broker import Broker
+from django_sidekick.broker.connection import Client
 from django_sidekick.wire import codec
 from django_sidekick.wire.payload import timestamp
 
@@ -30,7 +31,7 @@ class Inspector:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._client = broker.client
+        self._client: Client = broker.client
         self._keys = broker.keys
 
     def sizes(self) -> dict[str, int]:
@@ -110,7 +111,7 @@ class Inspector:
 
     def _move(self, found: Location, target: str, kind: str, raw: bytes, place: str) -> bool:
         source_kind = "list" if found.kind == "queue" else "zset"
-        words = [source_kind, found.raw, kind, raw, place]
+        words: list[Any] = [source_kind, found.raw, kind, raw, place]
         moved = self._broker.run("replace", [found.key, target, self._keys.queues], words)
         return bool(moved)
 

@@ -8,10 +8,9 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-import redis
-
 from django_sidekick.broker import connection
 from django_sidekick.broker.broker import run
+from django_sidekick.broker.connection import Client
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.patience import Patience
 from django_sidekick.broker.waiting import QueueWait
@@ -43,8 +42,8 @@ class Ownership:
         self.settings = settings
         self.keys = Keys(settings.key_prefix)
         self.queues = tuple(queues)
-        self.leader = connection.single_client(settings)
-        self.client = connection.single_client(settings)
+        self.leader = connection.worker_client(settings)
+        self.client = connection.worker_client(settings)
         self.patience = Patience(self.client)
         self.sequence = 0
         self.oldest_tag = 0
@@ -126,7 +125,7 @@ class Ownership:
         self.leader.close()
         self.client.close()
 
-    def _run(self, client: redis.Redis, name: str, keys: list[str], words: list[Any]) -> Any:
+    def _run(self, client: Client, name: str, keys: list[str], words: list[Any]) -> Any:
         return self.patience.call(lambda: run(client, name, keys, words))
 
     def _deliveries(self, reply: list[bytes]) -> list[Delivery]:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import redis
 
 from django_sidekick.broker import connection
+from django_sidekick.broker.connection import Client
 from django_sidekick.exceptions import BrokerUnavailable, Fenced
 
 logger = logging.getLogger("sidekick")
@@ -38,7 +39,7 @@ def is_fenced(error: redis.ResponseError) -> bool:
 class Patience:
     """Repeat calls until Redis answers. One warning for all callers, at most every 5 s."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: Client) -> None:
         self.host, self.port = connection.location(client)
         self._client = client
         self._end_at = float("inf")

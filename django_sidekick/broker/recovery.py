@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import redis
-
 from django_sidekick.broker.broker import run
+from django_sidekick.broker.connection import Client
 from django_sidekick.broker.keys import Keys
 
 SLICE = 1000
@@ -24,7 +23,7 @@ class Recovered(NamedTuple):
 class OwnerRegister:
     """The processes that hold jobs, alive or dead, as `sk:owners` knows them."""
 
-    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+    def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
 

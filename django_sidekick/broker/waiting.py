@@ -10,6 +10,7 @@ from typing import Any
 import redis
 
 from django_sidekick.broker import connection
+from django_sidekick.broker.connection import Client
 from django_sidekick.conf import Settings
 
 BLOCK_S = 2
@@ -27,8 +28,8 @@ class QueueWait:
     def __init__(self, settings: Settings, queues: Sequence[str], wakes: Sequence[str]) -> None:
         self._settings = settings
         self._lists = list(zip(queues, wakes, strict=True))
-        self._pool = connection.client(settings, socket_timeout_s=30.0).connection_pool
-        self._control = redis.Redis(connection_pool=self._pool)
+        self._pool = connection.worker_client(settings).connection_pool
+        self._control: Client = redis.Redis(connection_pool=self._pool)
         self._connections: dict[int, Any] = {}
         self._ids: dict[int, int] = {}
         self._lock = threading.Lock()

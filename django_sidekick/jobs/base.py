@@ -128,8 +128,8 @@ class Configured(Generic[P, R_co]):
         job_class, options = self._job_class, self._options
         positional, names = job_class._call().bind(args, kwargs)
         payload = dict(job_class._template())
-        queue = options.get("queue") or job_class.queue_as
-        payload["queue"] = queue if isinstance(queue, str) else rules.field_of("queue", queue(*args, **kwargs))
+        queue = options.get("queue", job_class.queue_as)
+        payload["queue"] = rules.field_of("queue", queue(*args, **kwargs) if callable(queue) else queue)
         if options:
             _apply(options, payload)
         payload["args"], named, encoded = arguments.dump_call(positional, names)
@@ -170,6 +170,8 @@ class BaseJob:
     kwargs: ClassVar[bool] = False
     using: ClassVar[str] = "default"
     name: ClassVar[str] = ""
+    _shape: ClassVar[Call]
+    _fields: ClassVar[dict[str, Any]]
 
     payload: dict[str, Any]
 
@@ -231,7 +233,8 @@ class BaseJob:
         COMMIT of an open transaction). `at`: one time for all or one for each; `spread`: a random time for
         each within so long from now. Arguments are all checked before the first is pushed.
         """
-        jobs = [cls.prepare(*call) for call in calls]  # type: ignore[misc]
+        configured: Configured[..., Any] = Configured(cls, {})  # type: ignore[arg-type]
+        jobs = [configured.prepare(*call) for call in calls]
         for request, at_s in zip(jobs, _moments(at, spread, len(jobs)), strict=True):
             request.at_s = at_s
         return [handle.jid for handle in enqueue(jobs)]

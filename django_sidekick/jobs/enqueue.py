@@ -136,7 +136,7 @@ def _waits(request: Request, settings: Settings) -> bool:
     connection = connections[request.using]
     if connection.in_atomic_block:
         return True
-    return connection.connection is not None and not connection.get_autocommit()
+    return connection.connection is not None and not connection.autocommit
 
 
 def _push_now(requests: Sequence[Request]) -> None:

@@ -15,12 +15,24 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from django_sidekick.conf import Settings, get_settings
-from django_sidekick.exceptions import ConfigurationError, Discard, MalformedPayload, Retry, Shutdown
+from django_sidekick.exceptions import (
+    ConfigurationError,
+    Discard,
+    MalformedPayload,
+    Retry,
+    Shutdown,
+)
 from django_sidekick.feature import Feature, Layer, load_features
 from django_sidekick.jobs import retry
 from django_sidekick.jobs.registry import JOBS, resolve
 from django_sidekick.jobs.retry import Failure, RetryRules
-from django_sidekick.middleware import DatabaseConnections, Handler, JobContext, compose, load_layers
+from django_sidekick.middleware import (
+    DatabaseConnections,
+    Handler,
+    JobContext,
+    compose,
+    load_layers,
+)
 from django_sidekick.wire import arguments, codec, ruby
 from django_sidekick.wire.outcome import Delivery, Outcome
 from django_sidekick.wire.payload import new_jid, parse, wrap_malformed
@@ -83,7 +95,7 @@ def perform_now(job_class: type[Any], payload: dict[str, Any]) -> Any:
 
 
 def perform(job: Any) -> Any:
-    """The innermost handler: call perform() with the payload's arguments; run a coroutine to its end."""
+    """Do the work, innermost of all layers: perform with the payload's arguments; run a coroutine to its end."""
     payload = job.payload
     if "kwargs" in payload or "sk_encoded" in payload or payload["class"] in ruby.WRAPPERS:
         args, kwargs = _arguments(payload)

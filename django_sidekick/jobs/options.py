@@ -78,12 +78,12 @@ def epoch_s(moment: Any, path: str = "wait_until") -> float:
 
 
 def _after(wait: Any, now_s: float) -> float:
-    seconds = wait.total_seconds() if isinstance(wait, timedelta) else wait
+    seconds: float = wait.total_seconds() if isinstance(wait, timedelta) else wait
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e10:
         raise ArgumentError(
             f"wait must be a timedelta or seconds from 0, not {wait!r}.", path="wait", value=wait
         )
-    return now_s + seconds
+    return now_s + float(seconds)
 
 
 def _retry(value: Any) -> bool | int:

@@ -48,7 +48,7 @@ def _dumps_slowly(value: Any) -> bytes:
 
 
 def _loads_fast(raw: bytes) -> Any:
-    """orjson reads integers beyond 64 bits as floats, hence the look for 19 digits in a row."""
+    """Read: orjson takes integers beyond 64 bits as floats, hence the look for 19 digits in a row."""
     if _LONG_NUMBER in raw.translate(_DIGITS):
         return _loads_slowly(raw)
     try:
@@ -58,7 +58,7 @@ def _loads_fast(raw: bytes) -> Any:
 
 
 def _dumps_fast(value: Any) -> bytes:
-    """orjson refuses integers beyond 64 bits and lone surrogates, and writes NaN as null: ask for neither."""
+    """Write: orjson refuses integers beyond 64 bits and lone surrogates, and writes NaN as null: ask for neither."""
     try:
         return orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
     except TypeError:

@@ -123,6 +123,10 @@ def _own(paths: tuple[str, ...]) -> tuple[Serializer, ...]:
         raise ConfigurationError(f"SIDEKICK['SERIALIZERS']: {error}") from error
 
 
+def _reader(read: Callable[[Any], Any]) -> Callable[[dict[str, Any]], Any]:
+    return lambda fields: read(fields["value"])
+
+
 _KINDS: dict[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]] = {
     datetime: ("datetime", datetime.isoformat, datetime.fromisoformat),
     date: ("date", date.isoformat, date.fromisoformat),
@@ -136,7 +140,5 @@ _READERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "model": _load_model,
     "enum": _load_enum,
     "plain": lambda fields: fields["value"],
-    **{
-        name: (lambda fields, read=read: read(fields["value"])) for name, _, read in _KINDS.values()
-    },
+    **{name: _reader(read) for name, _, read in _KINDS.values()},
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,10 +78,25 @@ class Heartbeat:
         self._beats = ProcessBeat(ownership.client, ownership.keys)
         self._written: tuple[int, int, dict[str, list[float]]] = (0, 0, {})
         self._identity = ownership.identity
+        self._beating = threading.Lock()
+        self._has_left = False
 
     def turn(self) -> float:
         """Beat once. Return the seconds until the next beat."""
-        self.write_counts()
+        with self._beating:
+            if not self._has_left:
+                self._beat()
+        return BEAT_S
+
+    def leave(self) -> None:
+        """Write the last counts and sign off; a beat under way ends before, and none comes after."""
+        with self._beating:
+            self._has_left = True
+            self._write_counts()
+            self._patience.call(lambda: self._beats.leave(self._identity))
+
+    def _beat(self) -> None:
+        self._write_counts()
         if self._identity != self._ownership.identity:
             self._patience.call(lambda: self._beats.leave(self._identity))
             self._identity = self._ownership.identity
@@ -90,14 +105,8 @@ class Heartbeat:
         asked = self._patience.call(lambda: self._beats.beat(self._identity, fields, work))
         if asked:
             self._on_signal(asked)
-        return BEAT_S
 
-    def leave(self) -> None:
-        """Write the last counts and sign off."""
-        self.write_counts()
-        self._patience.call(lambda: self._beats.leave(self._identity))
-
-    def write_counts(self) -> None:
+    def _write_counts(self) -> None:
         """Add what has been run since the last time to Sidekiq's counters. A kill may lose one beat of them."""
         processed, failed, classes = totals(self._intake.tallies)
         processed_before, failed_before, classes_before = self._written
@@ -150,8 +159,3 @@ def resident_kib() -> int:
     except (OSError, ValueError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE") // 1024
-
-
-def signal_named(name: str) -> signal.Signals | None:
-    """Return the signal that a dashboard means by TSTP, TERM or TTIN; None for anything else."""
-    return {"TSTP": signal.SIGTSTP, "TERM": signal.SIGTERM, "TTIN": signal.SIGTTIN}.get(name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import redis
-
 from django_sidekick.broker.due import DueJobs, DueWatch
 from django_sidekick.broker.patience import Patience
 
@@ -26,12 +24,5 @@ class Scheduler:
         """Move one slice, or sleep. Return the seconds to rest before the next turn."""
         if self._patience.call(self._jobs.enqueue_due):
             return REST_S
-        self._patience.call(self._sleep)
+        self._patience.call(self._watch.wait)
         return 0.0
-
-    def _sleep(self) -> None:
-        try:
-            self._watch.sleep(self._watch.arm())
-        except redis.RedisError:
-            self._watch.close()
-            raise

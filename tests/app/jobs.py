@@ -8,7 +8,9 @@ import threading
 from typing import Any
 
 from django_sidekick import BaseJob
+from django_sidekick.broker import connection
 from django_sidekick.broker.broker import get_broker
+from django_sidekick.conf import get_settings
 
 
 class EchoJob(BaseJob):
@@ -47,9 +49,8 @@ class GateJob(BaseJob):
     """Say `began`, then wait until the list `gate` has an entry (BLPOP), then say `ended`."""
 
     def perform(self, number: int = 0) -> None:
-        client = get_broker().client
+        client = connection.client(get_settings(), socket_timeout_s=70)
         client.rpush("began", f"{number}:{os.getpid()}:{threading.get_ident()}")
-        client.connection_pool.connection_kwargs["socket_timeout"] = 70
         client.blpop(["gate"], 60)
         client.rpush("ended", str(number))
 

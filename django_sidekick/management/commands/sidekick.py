@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -69,7 +70,7 @@ class Command(BaseCommand):
     def _each(self, verb: str, jids: list[str]) -> None:
         inspector = Inspector(get_broker())
         acts = {"retry": inspector.retry, "kill": inspector.kill, "delete": inspector.delete}
-        missing = [jid for jid in jids if not _answered(lambda jid=jid: acts[verb](jid))]
+        missing = [jid for jid in jids if not _answered(partial(acts[verb], jid))]
         self.stdout.write(f"{verb}: {len(jids) - len(missing)} of {len(jids)}")
         if missing:
             raise CommandError(f"not found where {verb} could act: {', '.join(missing)}")

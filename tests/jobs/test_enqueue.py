@@ -1,0 +1,399 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import transaction
+from django.db.transaction import TransactionManagementError
+from django.test import override_settings
+
+from django_sidekick import BaseJob, EnqueuedJob, perform_all_later, push
+from django_sidekick.exceptions import ArgumentError, EnqueueError
+from django_sidekick.signals import enqueue_failed
+from tests.app.jobs import AddJob, EchoJob, NoopJob
+from tests.app.models import Order
+
+pytestmark = pytest.mark.usefixtures("redis")
+
+
+def queued(redis, queue="default"):
+    return [json.loads(raw) for raw in redis.lrange(f"queue:{queue}", 0, -1)]
+
+
+def scheduled(redis):
+    return [(json.loads(raw), score) for raw, score in redis.zrange("schedule", 0, -1, withscores=True)]
+
+
+class Classy(BaseJob):
+    queue_as = "low"
+    retry = 3
+    retry_for = timedelta(hours=1)
+    retry_queue = "slow"
+    tags = ("a", "b")
+    backtrace = 5
+    dead = False
+
+    def perform(self, x):
+        pass
+
+
+class ByAmount(BaseJob):
+    @staticmethod
+    def queue_as(order_id, *, amount=0):
+        return "big" if amount > 100 else "small"
+
+    def perform(self, order_id, *, amount=0):
+        pass
+
+
+def test_perform_later_pushes_at_once_outside_a_transaction(redis):
+    job = NoopJob.perform_later(1, "a")
+
+    assert (job.enqueued, job.error) == (True, None)
+    assert queued(redis)[0]["jid"] == job.jid
+    assert redis.smembers("queues") == {b"default"}
+
+
+def test_the_options_of_a_class_travel(redis):
+    Classy.perform_later(1)
+
+    job = queued(redis, "low")[0]
+    assert (job["retry"], job["retry_for"], job["retry_queue"]) == (3, 3600, "slow")
+    assert (job["tags"], job["backtrace"], job["dead"]) == (["a", "b"], 5, False)
+
+
+def test_set_overrides_for_one_call(redis):
+    Classy.set(queue="other", retry=False, tags=["c"], fields={"trace": "t"}).perform_later(1)
+
+    job = queued(redis, "other")[0]
+    assert (job["retry"], job["tags"], job["trace"]) == (False, ["c"], "t")
+
+
+def test_set_refuses_what_no_payload_knows():
+    with pytest.raises(TypeError, match="prioritty"):
+        NoopJob.set(prioritty=1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"retry": -1}, {"retry": "3"}, {"tags": "a"}, {"tags": [1]}, {"queue": ""}, {"queue": 5}, {"backtrace": -1},
+     {"retry_for": 0.5}, {"retry_for": 10**9}, {"dead": 1}, {"expires_in": -1}, {"expires_in": True},
+     {"wait": -1}, {"wait": "1"}, {"wait": timedelta(-1)}, {"wait_until": 5}, {"wait_until": datetime(2030, 1, 1)},
+     {"wait": 1, "wait_until": datetime(2030, 1, 1, tzinfo=UTC)}, {"enqueue": "durable"}],
+    ids=str,
+)  # fmt: skip
+def test_a_bad_option_pushes_nothing(redis, options):
+    with pytest.raises(ArgumentError):
+        NoopJob.set(**options).perform_later()
+
+    assert redis.keys("*") == []
+
+
+def test_the_queue_may_depend_on_the_arguments(redis):
+    ByAmount.perform_later(1, amount=500)
+    ByAmount.perform_later(2)
+
+    assert [len(queued(redis, name)) for name in ("big", "small")] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "expected"),
+    [
+        ((1,), {}, ([1], None)),
+        ((), {"one": 1}, ([1], None)),
+        ((1,), {"two": 5}, ([1, 5], None)),
+        ((1,), {"note": "x"}, ([1], {"note": "x"})),
+        ((1, 2), {"note": "x"}, ([1, 2], {"note": "x"})),
+    ],
+)
+def test_calls_are_normalised(redis, args, kwargs, expected):
+    AddJob.perform_later(*args, **kwargs)
+
+    job = queued(redis)[0]
+    assert (job["args"], job.get("kwargs")) == expected
+
+
+@pytest.mark.parametrize(("args", "kwargs"), [((), {}), ((1, 2, 3), {}), ((1,), {"three": 3}), ((1,), {"one": 1})])
+def test_a_wrong_call_is_a_type_error_here_and_not_in_the_worker(redis, args, kwargs):
+    with pytest.raises(TypeError):
+        AddJob.perform_later(*args, **kwargs)
+
+    assert redis.keys("*") == []
+
+
+def test_a_class_without_perform_is_abstract():
+    class Abstract(BaseJob):
+        pass
+
+    with pytest.raises(TypeError, match="abstract"):
+        Abstract.perform_later()
+
+
+def test_waits_go_to_the_schedule(redis):
+    before = time.time()
+    NoopJob.set(wait=timedelta(hours=1)).perform_later()
+    NoopJob.set(wait_until=datetime(2100, 1, 1, tzinfo=UTC)).perform_later()
+
+    (first, at), (_, later) = scheduled(redis)
+    assert before + 3600 <= at <= time.time() + 3600
+    assert later == 4102444800.0
+    assert "enqueued_at" not in first
+    assert "at" not in first
+
+
+def test_a_time_that_is_past_goes_straight_to_its_queue(redis):
+    NoopJob.set(wait_until=datetime(2020, 1, 1, tzinfo=UTC)).perform_later()
+
+    assert len(queued(redis)) == 1
+    assert redis.exists("schedule") == 0
+
+
+@override_settings(USE_TZ=False, TIME_ZONE="Asia/Ho_Chi_Minh")
+def test_naive_times_are_local_where_use_tz_is_off(redis):
+    NoopJob.set(wait_until=datetime(2100, 1, 1, 7)).perform_later()
+
+    assert scheduled(redis)[0][1] == 4102444800.0
+
+
+def test_perform_now_runs_here_and_returns(redis):
+    assert AddJob.perform_now(1, two=4) == 5
+    with pytest.raises(TypeError):
+        AddJob.perform_now()
+    assert redis.keys("*") == []
+
+
+def test_payloads_over_the_limit_are_refused(redis, sidekick_settings):
+    sidekick_settings(MAX_PAYLOAD_BYTES=300)
+
+    with pytest.raises(ArgumentError, match="MAX_PAYLOAD_BYTES"):
+        NoopJob.perform_later("x" * 300)
+    assert redis.keys("*") == []
+
+
+def test_perform_all_later_keeps_the_order_and_needs_one_script(redis):
+    redis.config_resetstat()
+    jobs = perform_all_later([NoopJob.prepare(i) for i in range(100)] + [NoopJob.set(queue="low").prepare(7)])
+
+    assert [job["jid"] for job in reversed(queued(redis))] == [job.jid for job in jobs[:100]]
+    assert len(queued(redis, "low")) == 1
+    assert redis.info("commandstats")["cmdstat_evalsha"]["calls"] == 1
+
+
+def test_one_bad_argument_pushes_nothing_of_a_bulk(redis):
+    with pytest.raises(ArgumentError):
+        perform_all_later([NoopJob.prepare(1), NoopJob.set(expires_in=-1).prepare(2)])
+    with pytest.raises(ArgumentError):
+        NoopJob.perform_bulk([(1,), (object(),)])
+
+    assert redis.keys("*") == []
+
+
+def test_perform_bulk_schedules_and_spreads(redis):
+    at = datetime(2100, 1, 1, tzinfo=UTC)
+    NoopJob.perform_bulk([(1,), (2,)], at=[at, at + timedelta(1)])
+    NoopJob.perform_bulk([(3,)], at=at)
+    NoopJob.perform_bulk([(i,) for i in range(50)], spread=timedelta(hours=10))
+
+    scores = sorted(score for _, score in scheduled(redis))
+    assert scores[-3:] == [4102444800.0, 4102444800.0, 4102444800.0 + 86_400]
+    assert scores[49] - scores[0] > 3600
+    with pytest.raises(ArgumentError):
+        NoopJob.perform_bulk([(1,)], at=[at, at])
+    with pytest.raises(ArgumentError):
+        NoopJob.perform_bulk([(1,)], at=at, spread=timedelta(1))
+
+
+def test_push_needs_no_class(redis):
+    job = push("HardJob", args=[1], queue="ruby", jid="a" * 24, retry=2, custom={"k": 1})
+
+    payload = queued(redis, "ruby")[0]
+    assert (payload["class"], payload["jid"], payload["retry"], payload["custom"]) == ("HardJob", job.jid, 2, {"k": 1})
+    assert job.jid == "a" * 24
+
+
+def test_an_expiry_counts_from_the_scheduled_time(redis):
+    NoopJob.set(expires_in=60, wait_until=datetime(2100, 1, 1, tzinfo=UTC)).perform_later()
+
+    assert scheduled(redis)[0][0]["expiry"] == 4102444800.0 + 60
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+class TestTransactions:
+    def test_a_job_waits_for_the_commit(self, redis):
+        with transaction.atomic():
+            job = NoopJob.perform_later()
+            assert job.jid
+            assert job.enqueued is None
+            assert queued(redis) == []
+
+        assert job.enqueued is True
+        assert len(queued(redis)) == 1
+
+    def test_a_roll_back_takes_the_job_with_it(self, redis):
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            job = NoopJob.perform_later()
+            raise ZeroDivisionError
+
+        assert job.enqueued is None
+        assert redis.keys("*") == []
+
+    def test_a_rolled_back_savepoint_takes_only_its_own(self, redis):
+        with transaction.atomic():
+            kept = NoopJob.perform_later("kept")
+            with pytest.raises(ZeroDivisionError), transaction.atomic():
+                NoopJob.perform_later("lost")
+                raise ZeroDivisionError
+            with transaction.atomic():
+                NoopJob.perform_later("inner")
+
+        assert [job["args"] for job in reversed(queued(redis))] == [["kept"], ["inner"]]
+        assert kept.enqueued
+
+    def test_the_database_of_the_call_is_waited_for(self, redis):
+        with transaction.atomic(using="other"):
+            NoopJob.perform_later("now")
+            NoopJob.set(using="other").perform_later("later")
+            assert [job["args"] for job in queued(redis)] == [["now"]]
+
+        assert len(queued(redis)) == 2
+
+    def test_immediately_does_not_wait(self, redis):
+        with transaction.atomic():
+            NoopJob.set(enqueue="immediately").perform_later()
+            assert len(queued(redis)) == 1
+
+    def test_autocommit_switched_off_is_djangos_error(self, redis):
+        Order.objects.create()
+        transaction.set_autocommit(False)
+        try:
+            with pytest.raises(TransactionManagementError):
+                NoopJob.perform_later()
+        finally:
+            transaction.rollback()
+            transaction.set_autocommit(True)
+
+    def test_bulk_waits_too(self, redis):
+        with transaction.atomic():
+            NoopJob.perform_bulk([(1,), (2,)])
+            perform_all_later([NoopJob.prepare(3)])
+            assert queued(redis) == []
+
+        assert len(queued(redis)) == 3
+
+    def test_aperform_later_sees_the_transaction_of_its_thread(self, redis):
+        from asgiref.sync import async_to_sync
+
+        with transaction.atomic():
+            job = async_to_sync(NoopJob.aperform_later)(1)
+            assert job.enqueued is None
+
+        assert len(queued(redis)) == 1
+
+
+def test_perform_later_needs_no_database(redis):
+    """Without the db fixture, pytest-django refuses every connection."""
+    assert NoopJob.perform_later().enqueued
+
+
+def test_perform_later_works_in_a_coroutine(redis):
+    async def view():
+        await NoopJob.aperform_later(1)
+        return NoopJob.perform_later(2)
+
+    assert asyncio.run(view()).enqueued
+    assert len(queued(redis)) == 2
+
+
+class TestAway:
+    """Nothing listens at port 1."""
+
+    @pytest.fixture
+    def away(self, settings):
+        settings.SIDEKICK = {"REDIS": "redis://127.0.0.1:1/0", "ENQUEUE_TIMEOUT": 0.2}
+
+    def test_outside_a_transaction_the_caller_is_told(self, away):
+        before = time.monotonic()
+        with pytest.raises(EnqueueError) as caught:
+            NoopJob.perform_later()
+
+        assert caught.value.__cause__ is not None
+        assert len(caught.value.jids) == 1
+        assert time.monotonic() - before < 2
+
+    @pytest.mark.django_db(transaction=True)
+    def test_after_a_commit_nothing_is_raised_and_all_is_said(self, away, caplog):
+        told, later = [], []
+        receiver = lambda payloads, error, **_: told.append((payloads, error))  # noqa: E731
+        enqueue_failed.connect(receiver)
+        before = time.monotonic()
+        with caplog.at_level(logging.ERROR, "sidekick"), transaction.atomic():
+            jobs = [EchoJob.perform_later("secret"), EchoJob.perform_later("two")]
+            transaction.on_commit(lambda: later.append(1))
+
+        assert time.monotonic() - before < 1
+        assert [job.enqueued for job in jobs] == [False, False]
+        assert jobs[0].error is not None
+        assert later == [1]
+        assert "secret" in caplog.text
+        assert [payloads[0]["args"] for payloads, _ in told] == [["secret"], ["two"]]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_after_a_commit_it_is_raised_by_choice(self, settings):
+        settings.SIDEKICK = {"REDIS": "redis://127.0.0.1:1/0", "ENQUEUE_TIMEOUT": 0.1, "ENQUEUE_ERRORS": "raise"}
+
+        with pytest.raises(EnqueueError), transaction.atomic():
+            NoopJob.perform_later()
+
+
+def test_a_repeated_push_changes_nothing(redis, broker):
+    from django_sidekick.broker.broker import Push, run
+
+    keys, words = broker._push_words([Push("default", b"{}"), Push("default", b"[]", 5.0)])
+
+    assert [run(broker.client, "push", keys, words) for _ in range(3)] == [1, 0, 0]
+    assert (redis.llen("queue:default"), redis.zcard("schedule")) == (1, 1)
+    assert 0 < redis.ttl(keys[0]) <= 20
+
+
+def refusing_layer(call_next):
+    return lambda payload: None if payload["args"] == ["no"] else call_next({**payload, "seen": True})
+
+
+def adding_layer(call_next):
+    def layer(payload):
+        payload["trace"] = "t"
+        return call_next(payload)
+
+    return layer
+
+
+def test_client_middleware_may_change_or_refuse(redis, sidekick_settings):
+    sidekick_settings(CLIENT_MIDDLEWARE=[f"{__name__}.adding_layer", f"{__name__}.refusing_layer"])
+
+    assert NoopJob.perform_later("no").enqueued is False
+    assert NoopJob.perform_later("yes").enqueued is True
+    assert [job["trace"] for job in queued(redis)] == ["t"]
+
+
+class TestHandles:
+    def test_cancel_finds_a_job_wherever_it_waits(self, redis):
+        in_queue = NoopJob.perform_later()
+        in_schedule = NoopJob.set(wait=60).perform_later()
+        redis.zadd("retry", {json.dumps({"class": "A", "args": [], "jid": "r" * 24}): 5})
+
+        assert [EnqueuedJob(jid).cancel() for jid in (in_queue.jid, in_schedule.jid, "r" * 24)] == [True] * 3
+        assert not in_queue.cancel()
+        assert (redis.llen("queue:default"), redis.zcard("schedule"), redis.zcard("retry")) == (0, 0, 0)
+
+    def test_reschedule_moves_the_time(self, redis):
+        job = NoopJob.set(wait=60).perform_later()
+
+        assert job.reschedule(wait_until=datetime(2100, 1, 1, tzinfo=UTC))
+        assert scheduled(redis)[0][1] == 4102444800.0
+        assert not NoopJob.perform_later().reschedule(wait=5)
+        with pytest.raises(ArgumentError):
+            job.reschedule()

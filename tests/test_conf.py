@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from django_sidekick.conf import build_settings, get_settings
+from django_sidekick.exceptions import ConfigurationError
+
+
+def test_the_defaults_are_those_of_the_design():
+    settings = build_settings({})
+
+    assert (settings.max_retries, settings.queues, settings.concurrency) == (25, (("default", 0),), 10)
+    assert (settings.shutdown_timeout_s, settings.enqueue_timeout_s) == (25.0, 2.0)
+    assert (settings.dead_max_jobs, settings.dead_timeout_s) == (10_000, 180 * 86_400)
+
+
+def test_an_unknown_key_is_met_with_a_suggestion():
+    with pytest.raises(ConfigurationError, match="CONCURENCY.*Did you mean 'CONCURRENCY'"):
+        build_settings({"CONCURENCY": 3})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("CONCURRENCY", 0),
+        ("CONCURRENCY", True),
+        ("CONCURRENCY", "3"),
+        ("MAX_RETRIES", -1),
+        ("QUEUES", []),
+        ("QUEUES", "default"),
+        ("QUEUES", ["a,b"]),
+        ("QUEUES", [("a", -1)]),
+        ("ENQUEUE", "later"),
+        ("ENQUEUE", "durable"),
+        ("PROCESSES", 2),
+        ("ENQUEUE_TIMEOUT", -1),
+        ("ENQUEUE_TIMEOUT", "2"),
+        ("LOG_JOBS", 1),
+        ("LOG_FORMAT", "xml"),
+        ("REDIS", 6379),
+        ("REDIS", []),
+        ("MIDDLEWARE", "a.b"),
+        ("WIRE_TIMES", "hours"),
+        ("MAX_PAYLOAD_BYTES", 0),
+        ("RUNTIME_DIR", 5),
+        ("KEY_PREFIX", None),
+    ],
+)
+def test_a_bad_value_names_its_key(key, value):
+    with pytest.raises(ConfigurationError, match=key):
+        build_settings({key: value})
+
+
+def test_sidekick_must_be_a_dict():
+    with pytest.raises(ConfigurationError, match="must be a dict"):
+        build_settings(["REDIS"])
+
+
+def test_durations_are_seconds_or_timedeltas():
+    settings = build_settings({"SHUTDOWN_TIMEOUT": timedelta(minutes=1), "ENQUEUE_TIMEOUT": 0.5})
+
+    assert (settings.shutdown_timeout_s, settings.enqueue_timeout_s) == (60.0, 0.5)
+
+
+def test_one_weight_makes_all_weighted():
+    assert build_settings({"QUEUES": {"a": 3, "b": 0}}).queues == (("a", 3), ("b", 1))
+    assert build_settings({"QUEUES": ["a", "b"]}).queues == (("a", 0), ("b", 0))
+
+
+def test_settings_follow_an_override(settings):
+    settings.SIDEKICK = {"CONCURRENCY": 3}
+
+    assert get_settings().concurrency == 3

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_sidekick.wire import codec
+
+READERS = {codec._loads_slowly, codec.loads}
+WRITERS = {codec._dumps_slowly, codec.dumps}
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**40), 10**40)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(VALUES)
+def test_every_value_survives_every_writer_and_reader(value):
+    for dump in WRITERS:
+        for load in READERS:
+            assert load(dump(value)) == value
+
+
+@pytest.mark.parametrize("load", READERS)
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{", b"NaN", b"[Infinity]", b"\xff", b'{"a":}', b"[" * 100_000, b'{"a"' + b":[" * 50_000],
+)
+def test_what_is_no_json_is_a_value_error(load, raw):
+    with pytest.raises(ValueError):
+        load(raw)
+
+
+@pytest.mark.parametrize("load", READERS)
+def test_integers_of_any_size_stay_integers(load):
+    number = 12345678901234567890123
+
+    assert load(b"[%d]" % number) == [number]
+
+
+@pytest.mark.parametrize("dump", WRITERS)
+def test_lone_surrogates_survive(dump):
+    assert json.loads(dump(["\ud800x"])) == ["\ud800x"]
+
+
+@pytest.mark.parametrize("load", READERS)
+def test_the_last_of_two_equal_keys_wins(load):
+    assert load(b'{"a":1,"a":2}') == {"a": 2}
+
+
+@pytest.mark.parametrize("dump", WRITERS)
+def test_text_is_compact_utf8(dump):
+    assert dump({"a": [1, "ü"]}) == '{"a":[1,"ü"]}'.encode()

@@ -1,0 +1,94 @@
+"""Workers for the tests: a Child in this process, or `runworker` in another."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django_sidekick.conf import get_settings
+from django_sidekick.feature import load_features
+from django_sidekick.jobs.execute import build_executor
+from django_sidekick.worker.child import Child
+from django_sidekick.worker.options import WorkerOptions
+from tests.conftest import wait_until
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def child(*queues: str, concurrency: int = 2, timeout_s: float = 5.0, **keys: Any) -> Child:
+    settings = get_settings()
+    options = WorkerOptions(
+        settings=settings,
+        queues=tuple((name, 0) for name in queues or ("default",)),
+        concurrency=concurrency,
+        shutdown_timeout_s=timeout_s,
+        tag="tests",
+    )
+    execute = build_executor(settings, features=load_features(settings))
+    return Child(options, execute, **keys)
+
+
+@contextlib.contextmanager
+def running(worker: Child) -> Iterator[Child]:
+    """Run a Child's main loop in a thread; stop it at the end."""
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.ask_stop()
+        thread.join(30)
+        assert not thread.is_alive(), "the worker did not stop"
+
+
+class WorkerProcess:
+    """`runworker` in a process of its own."""
+
+    def __init__(self, *words: str, **environment: str) -> None:
+        self.log = Path(tempfile.mkstemp(prefix="sidekick-worker-")[1])
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "django", "runworker", *words],
+            env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(ROOT), **environment},
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=self.log.open("w"),
+        )
+
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(30)
+
+    def wait(self, timeout_s: float = 30.0) -> int:
+        return self.process.wait(timeout_s)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.kill()
+        self.log.unlink(missing_ok=True)
+
+    def wait_for(self, text: str, timeout_s: float = 15.0) -> None:
+        wait_until(lambda: text in self.output() or self.process.poll() is not None, text, timeout_s)
+        assert text in self.output(), self.output()
+
+
+@contextlib.contextmanager
+def worker_process(*words: str, **environment: str) -> Iterator[WorkerProcess]:
+    worker = WorkerProcess(*words, **environment)
+    try:
+        yield worker
+    finally:
+        worker.close()
