@@ -127,3 +127,11 @@ def sidekick_settings(settings: Any, redis_url: str) -> Callable[..., Any]:
         return get_settings()
 
     return override
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """In CI a test that was skipped has not shown what it is there to show."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line("Skipped tests are failures in CI.", red=True)

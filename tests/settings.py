@@ -16,6 +16,7 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django_sidekick",
     "tests.app",
+    "tests.crash",
 ]
 ROOT_URLCONF = "tests.app.urls"
 DATABASES = {

@@ -21,6 +21,8 @@ LEASE_S = 15
 RENEW_EVERY_S = 5
 MAX_QUEUES = 256
 SLICE = 1000
+REMEMBER_S = 10
+ENDS, GOES_ON = 1, 2
 EVENTS_MAX_LENGTH = 100_000
 _NOTHING_MOVES = {"done", "failed", "discarded"}
 
@@ -67,8 +69,11 @@ class Ownership:
         Tags go on counting, so that a job that is still running cannot settle one of the new hash.
         """
         self.oldest_tag = (self.sequence + 1) * MAX_QUEUES
+        old = [self.keys.owners, self.inflight, *self._queue_keys, *self._wake_keys]
+        words = [self.identity, SLICE, GOES_ON, REMEMBER_S]
         self._enter(new_identity())
         self.register()
+        self._run(self.client, "recover", old, words)
 
     def renew(self) -> None:
         """Extend the lease by 15 s of Redis' clock. Raise Fenced if the jobs were taken over."""
@@ -115,7 +120,7 @@ class Ownership:
         total, more = 0, True
         keys = [self.keys.owners, self.inflight, *self._queue_keys, *self._wake_keys]
         while more:
-            count, more = self._run(self.client, "recover", keys, [self.identity, SLICE, 1, 0])
+            count, more = self._run(self.client, "recover", keys, [self.identity, SLICE, ENDS, 0])
             total += max(count, 0)
         return total
 

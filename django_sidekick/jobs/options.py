@@ -74,7 +74,7 @@ def epoch_s(moment: Any, path: str = "wait_until") -> float:
                 value=moment,
             )
         moment = timezone.make_aware(moment)
-    return moment.astimezone(UTC).timestamp()
+    return float(moment.astimezone(UTC).timestamp())
 
 
 def _after(wait: Any, now_s: float) -> float:

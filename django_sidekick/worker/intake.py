@@ -62,6 +62,7 @@ class Intake:
         self._leading = threading.Lock()
         self._settling = threading.Lock()
         self._starting_over = threading.Lock()
+        self._abandoned: set[int] = set()
         self._low_water = 0
         self._largest_batch = LARGEST_BATCH
         self._rate_per_s = 0.0
@@ -133,7 +134,9 @@ class Intake:
 
     def push_back_running(self) -> int:
         """Return the jobs that are still running to their queues: what they do from now on counts for nothing."""
-        return self._return([job.delivery for job in self.running if job])
+        running = [job.delivery for job in self.running if job]
+        self._abandoned |= {delivery.tag for delivery in running}
+        return self._return(running)
 
     def start_over(self, identity: str) -> None:
         """Go on under a new identity: recovery has taken the jobs of this one. The buffer is dropped."""
@@ -233,15 +236,21 @@ class Intake:
         self._largest_batch = max(1, min(LARGEST_BATCH, int(LARGEST_BATCH_BYTES / (mean + 1))))
 
     def _take_finished(self) -> list[Outcome]:
-        """Take what is finished. Jobs of an identity that was fenced off are dropped: others run them."""
+        """Take what is finished, without the jobs that are others' now: fenced off, or pushed back."""
         finished = []
         try:
             for _ in range(len(self.finished)):
                 finished.append(self.finished.popleft())
         except IndexError:  # another thread was faster
             pass
-        oldest = self.ownership.oldest_tag
-        return [o for o in finished if o.delivery.tag >= oldest] if oldest else finished
+        oldest, abandoned = self.ownership.oldest_tag, self._abandoned
+        if not oldest and not abandoned:
+            return finished
+        return [
+            outcome
+            for outcome in finished
+            if outcome.delivery.tag >= oldest and outcome.delivery.tag not in abandoned
+        ]
 
     def _settle_quietly(self) -> None:
         try:

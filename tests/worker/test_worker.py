@@ -205,8 +205,8 @@ def test_events_ride_with_the_acknowledgement(redis):
     events_of = lambda outcomes: b",".join(o.payload["jid"].encode() for o in outcomes)  # noqa: E731
     jids = NoopJob.perform_bulk([(i,) for i in range(200)])
 
-    with running(child(events_of=events_of)):
-        wait_until(lambda: redis.llen("queue:default") == 0, "the queue to be empty")
+    with running(child(events_of=events_of)) as worker:
+        wait_until(lambda: worker.intake.done == 200, "all jobs to be done")
 
     blobs = [fields[b"b"].decode() for _, fields in redis.xrange("sk:events")]
     assert sorted(",".join(blobs).split(",")) == sorted(jids)

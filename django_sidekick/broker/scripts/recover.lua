@@ -1,7 +1,8 @@
 -- Return a slice of what a dead process held to the front of its queues; then forget the process.
 -- KEYS     1 owners, 2 in-flight hash, then its queues, by index, then its wake lists in the same order
--- ARGV     1 identity, 2 most jobs in this slice, 3 '1' if it is dead for certain (the process itself ends),
---          else only once its lease is over by Redis' clock, 4 s to remember a process that may still live
+-- ARGV     1 identity, 2 most jobs in this slice, 3 whether it is dead: '1' for certain (the process itself
+--          ends), '2' for certain, but a wait of its may still run (it goes on under a new name), '0' if its
+--          lease is over by Redis' clock; 4 s to remember a process that may still live
 -- RETURNS  {jobs returned, 1 if more are left}; {-1, 0} if there is no such owner or its lease still runs
 -- ATOMIC   the first slice fences the process: its epoch goes before its jobs do. One that is not dead for
 --          certain is remembered a while and swept again: a wait that the server still holds for it may
@@ -12,7 +13,7 @@ local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 if not lease then return {-1, 0} end
-if ARGV[3] ~= '1' and now < tonumber(lease) then return {-1, 0} end
+if ARGV[3] == '0' and now < tonumber(lease) then return {-1, 0} end
 
 redis.call('HSETNX', KEYS[2], 'fenced', now)
 redis.call('HDEL', KEYS[2], 'epoch', 'last')

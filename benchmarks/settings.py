@@ -1,0 +1,11 @@
+"""Django settings of the benchmarks: a default configuration without job lines."""
+
+from __future__ import annotations
+
+import os
+
+SECRET_KEY = "bench"
+USE_TZ = True
+INSTALLED_APPS = ["django_sidekick", "benchmarks"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+SIDEKICK = {"REDIS": f"redis://127.0.0.1:{os.environ.get('BENCH_PORT', '6379')}/0", "LOG_JOBS": False}

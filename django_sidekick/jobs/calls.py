@@ -1,0 +1,146 @@
+"""The verbs of a job class, with the signature of its own `perform`: descriptors, and the value of set()."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
+
+from asgiref.sync import sync_to_async
+
+from django_sidekick.conf import get_settings
+from django_sidekick.feature import load_features
+from django_sidekick.jobs import options as rules
+from django_sidekick.jobs.enqueue import Request, enqueue
+from django_sidekick.jobs.execute import perform_now
+from django_sidekick.jobs.handle import EnqueuedJob
+from django_sidekick.jobs.options import JobOptions
+from django_sidekick.wire import arguments
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class HasPerform(Protocol[P, R_co]):
+    """A job class, as the type checker sees it."""
+
+    def perform(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Do the work."""
+
+
+class PerformLater:
+    """`perform_later` with the signature of the class' own `perform`."""
+
+    def __get__(
+        self, instance: object, owner: Callable[[], HasPerform[P, Any]]
+    ) -> Callable[P, EnqueuedJob]:
+        return Configured(owner, {}).perform_later
+
+
+class APerformLater:
+    """`aperform_later`, the same for coroutines."""
+
+    def __get__(
+        self, instance: object, owner: Callable[[], HasPerform[P, Any]]
+    ) -> Callable[P, Awaitable[EnqueuedJob]]:
+        return Configured(owner, {}).aperform_later
+
+
+class PerformNow:
+    """`perform_now`: run here, through the same layers, and return what perform returns."""
+
+    def __get__(
+        self, instance: object, owner: Callable[[], HasPerform[P, R_co]]
+    ) -> Callable[P, R_co]:
+        return Configured(owner, {}).perform_now
+
+
+class Prepare:
+    """`prepare`: a request for perform_all_later()."""
+
+    def __get__(
+        self, instance: object, owner: Callable[[], HasPerform[P, Any]]
+    ) -> Callable[P, Request]:
+        return Configured(owner, {}).prepare
+
+
+class SetOptions:
+    """`set(**options)`: the same verbs, with other options for this call."""
+
+    def __get__(
+        self, instance: object, owner: Callable[[], HasPerform[P, R_co]]
+    ) -> SetCall[P, R_co]:
+        return SetCall(owner)
+
+
+class SetCall(Generic[P, R_co]):
+    """The `set` of one class."""
+
+    def __init__(self, job_class: Callable[[], HasPerform[P, R_co]]) -> None:
+        self._job_class = job_class
+
+    def __call__(self, **options: Unpack[JobOptions]) -> Configured[P, R_co]:
+        """Return the class with these options. Raise TypeError for one that no payload knows."""
+        known = {"queue", *rules.PAYLOAD_OPTIONS, *rules.CALL_OPTIONS}
+        for feature in load_features(get_settings()):
+            known.update(feature.options)
+        if unknown := set(options) - known:
+            raise TypeError(
+                f"set() does not know {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}. "
+                "Payload fields of your own go into set(fields={…})."
+            )
+        return Configured(self._job_class, dict(options))
+
+
+class Configured(Generic[P, R_co]):
+    """A job class with the options of one call."""
+
+    __slots__ = ("_job_class", "_options")
+
+    def __init__(
+        self, job_class: Callable[[], HasPerform[P, R_co]], options: Mapping[str, Any]
+    ) -> None:
+        self._job_class: Any = job_class
+        self._options = options
+
+    def perform_later(self, *args: P.args, **kwargs: P.kwargs) -> EnqueuedJob:
+        """Enqueue one run. See enqueue() for when it is pushed and what is raised."""
+        return enqueue([self.prepare(*args, **kwargs)])[0]
+
+    async def aperform_later(self, *args: P.args, **kwargs: P.kwargs) -> EnqueuedJob:
+        """Enqueue one run from a coroutine; a transaction open in the sync thread counts."""
+        return await sync_to_async(self.perform_later)(*args, **kwargs)
+
+    def perform_now(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Run here and now, arguments through their JSON form; errors pass and nothing is retried."""
+        request = self.prepare(*args, **kwargs)
+        result: R_co = perform_now(self._job_class, request.payload)
+        return result
+
+    def prepare(self, *args: P.args, **kwargs: P.kwargs) -> Request:
+        """Return a request for perform_all_later(). Raise TypeError for a call that perform() does not take."""
+        job_class, options = self._job_class, self._options
+        positional, names = job_class._call().bind(args, kwargs)
+        payload = dict(job_class._template())
+        queue = options.get("queue", job_class.queue_as)
+        payload["queue"] = rules.field_of("queue", queue(*args, **kwargs) if callable(queue) else queue)
+        if options:
+            _apply(options, payload)
+        payload["args"], named, encoded = arguments.dump_call(positional, names)
+        payload["class"] = job_class.name
+        if named:
+            payload["kwargs"] = named
+        if encoded:
+            payload["sk_encoded"] = True
+        at_s = rules.moment_s(options.get("wait"), options.get("wait_until"), time.time()) if options else None
+        return Request(payload, at_s, options.get("using", job_class.using), options.get("enqueue"))
+
+
+def _apply(options: Mapping[str, Any], payload: dict[str, Any]) -> None:
+    for name, value in options.items():
+        if name == "fields":
+            payload.update(arguments.dump_call((dict(value),), {})[0][0])
+        elif name == "jid":
+            payload["jid"] = str(value)
+        elif name not in rules.CALL_OPTIONS or name == "queue":
+            payload[name] = rules.field_of(name, value)

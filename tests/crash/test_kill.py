@@ -1,0 +1,99 @@
+"""kill -9 of a busy worker: nothing is lost, and little runs twice."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.conftest import wait_until
+from tests.crash.jobs import SleepJob
+from tests.workers import WorkerProcess, worker_process
+
+JOBS = 500
+
+pytestmark = pytest.mark.usefixtures("redis")
+
+
+def ran(redis):
+    return [int(number) for number in redis.lrange("ran", 0, -1)]
+
+
+def shorten_leases(redis):
+    """What 15 s would do: Redis' own clock decides, so the lease's end is moved, not the clock."""
+    for owner in redis.zrange("sk:owners", 0, -1):
+        redis.zadd("sk:owners", {owner: 1}, xx=True)
+
+
+def test_two_kills_in_500_jobs_lose_nothing(redis):
+    SleepJob.perform_bulk([(number,) for number in range(JOBS)])
+
+    for third in (1, 2):
+        worker = WorkerProcess("-c", "10")
+        wait_until(lambda t=third: len(ran(redis)) >= JOBS * t // 3, "a third of the jobs", 60)  # noqa: B023
+        worker.kill()
+        worker.close()
+        shorten_leases(redis)
+    with worker_process("-c", "10", "--drain") as worker:
+        assert worker.wait(60) == 0, worker.output()
+
+    assert sorted(set(ran(redis))) == list(range(JOBS))
+    repeats = len(ran(redis)) - JOBS
+    print(f"2 kills, {JOBS} jobs: lost 0, ran again {repeats}")
+    assert repeats <= 2 * 60
+
+
+def test_a_running_worker_brings_back_a_dead_ones_jobs_within_30_s(redis):
+    SleepJob.perform_bulk([(number,) for number in range(200)])
+    victim = WorkerProcess("-c", "5")
+    wait_until(lambda: len(ran(redis)) > 20, "some jobs", 30)
+    with worker_process("-c", "5") as other:
+        victim.kill()
+        victim.close()
+        wait_until(lambda: len(set(ran(redis))) == 200, "all jobs, the dead worker's too", 30)
+        other.send(signal.SIGTERM)
+        assert other.wait() == 0
+
+
+def test_term_under_load_runs_nothing_twice(redis):
+    SleepJob.perform_bulk([(number,) for number in range(JOBS)])
+
+    for third in (1, 2):
+        with worker_process("-c", "10") as worker:
+            wait_until(lambda t=third: len(ran(redis)) >= JOBS * t // 3, "a third of the jobs", 60)  # noqa: B023
+            worker.send(signal.SIGTERM)
+            assert worker.wait() == 0
+    with worker_process("-c", "10", "--drain") as worker:
+        assert worker.wait(60) == 0
+
+    assert sorted(ran(redis)) == list(range(JOBS))
+
+
+def test_cut_connections_lose_nothing_and_run_nothing_twice(redis):
+    SleepJob.perform_bulk([(number,) for number in range(JOBS)])
+
+    with worker_process("-c", "10", "--drain") as worker:
+        while worker.process.poll() is None:
+            redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            SleepJob.pause(0.003)
+        assert worker.wait(60) == 0, worker.output()
+        assert "Traceback" not in worker.output()
+
+    assert sorted(set(ran(redis))) == list(range(JOBS))
+
+
+def test_a_stopped_worker_wakes_as_a_zombie_and_settles_nothing(redis):
+    SleepJob.perform_bulk([(number,) for number in range(100)])
+    with worker_process("-c", "2") as zombie:
+        wait_until(lambda: len(ran(redis)) > 10, "some jobs", 30)
+        zombie.send(signal.SIGSTOP)
+        shorten_leases(redis)
+        with worker_process("-c", "2", "--drain") as other:
+            assert other.wait(60) == 0, other.output()
+        zombie.send(signal.SIGCONT)
+        wait_until(lambda: "taken over" in zombie.output(), "the zombie to notice", 20)
+        zombie.send(signal.SIGTERM)
+        assert zombie.wait() == 0
+
+    assert sorted(set(ran(redis))) == list(range(100))
+    assert redis.llen("queue:default") == 0
