@@ -27,6 +27,10 @@ Pool: TypeAlias = Any
 """A redis.ConnectionPool or SentinelConnectionPool, for the same reason."""
 
 
+_OWN = ("maint_", "orig_", "event_dispatcher", "connection_pool")
+"""Beginnings of options that a pool of redis-py 7 and later makes for itself: they bind it to that pool."""
+
+
 def client(settings: Settings, *, socket_timeout_s: float, protocol: int = 2) -> Client:
     """Return a client on a pool of its own; nothing is connected yet. Replies are bytes.
 
@@ -94,9 +98,9 @@ def _pool_of_alias(alias: str, options: dict[str, Any]) -> Pool:
         raise ConfigurationError(
             f"SIDEKICK['REDIS'] names the cache {alias!r}, whose backend is not django-redis'."
         ) from error
-    kwargs = {**shared.connection_kwargs, **options}
+    kept = {name: v for name, v in shared.connection_kwargs.items() if not name.startswith(_OWN)}
+    kwargs = {**kept, **options}
     if isinstance(shared, SentinelConnectionPool):
-        kwargs.pop("connection_pool", None)
         make: Any = SentinelConnectionPool
         return make(
             shared.service_name, shared.sentinel_manager, is_master=shared.is_master, **kwargs

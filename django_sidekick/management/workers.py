@@ -14,6 +14,7 @@ from typing import Any
 import django
 from django.conf import settings as django_settings
 
+from django_sidekick import checks
 from django_sidekick.broker.backlog import Backlog
 from django_sidekick.broker.patience import Patience
 from django_sidekick.conf import Settings, get_settings
@@ -21,6 +22,7 @@ from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.feature import load_features
 from django_sidekick.jobs.execute import build_executor
 from django_sidekick.jobs.registry import JOBS
+from django_sidekick.middleware import JobContext
 from django_sidekick.worker import child, configfile, turns
 from django_sidekick.worker.drain import Drain
 from django_sidekick.worker.joblog import JobLog
@@ -64,6 +66,7 @@ def run_worker(arguments: Arguments) -> None:
     _handle_signals(process)
     child.enable_fatal_dumps()
     _print_banner(options, process.ownership.patience)
+    _warn_of_the_server()
     process.run(_done_when(options, process))
     _leave(process)
 
@@ -132,7 +135,8 @@ def _handle_signals(process: child.Child) -> None:
 
 
 def _set_up_logging(settings: Settings) -> None:
-    """Let the worker's own lines be seen where the project has not said what to do with them."""
+    """Give every record its job's jid; show the worker's lines where the project has not said what to do."""
+    JobContext().install()
     if logger.handlers or not settings.log_jobs:
         return
     handler = logging.StreamHandler(sys.stderr)
@@ -140,6 +144,12 @@ def _set_up_logging(settings: Settings) -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def _warn_of_the_server() -> None:
+    """Say at the start what will hurt later; a server that is away is met by the worker itself."""
+    for message in checks.server_messages():
+        logger.warning("%s (%s)", message.msg, message.id)
 
 
 def _print_banner(options: WorkerOptions, patience: Patience) -> None:

@@ -117,6 +117,7 @@ class Child:
         while not self._stop_asked:
             if self._quiet_asked and not self.intake.quiet:
                 self.quiet()
+                self._beat.wake()
             if is_done():
                 break
             self._woken.wait(CALL_OFF_EVERY_S if self.options.drain else 1.0)
@@ -132,7 +133,6 @@ class Child:
             self.intake.give_back()
         except BrokerUnavailable:
             logger.warning("Redis is away: what was fetched ahead stays in flight until it is recovered.")
-        self._beat.wake()
         signals.worker_quiet.send(sender=type(self), identity=self.ownership.identity)
 
     def stop(self) -> None:

@@ -51,7 +51,11 @@ def read(path: Path, environment: str = "") -> dict[str, Any]:
 
 
 def _options(document: Mapping[str, Any], path: Path, environment: str) -> dict[str, Any]:
-    sections = {key: value for key, value in document.items() if isinstance(value, dict)}
+    sections = {
+        key: value
+        for key, value in document.items()
+        if isinstance(value, dict) and key != "queues"
+    }
     merged = {key: value for key, value in document.items() if key not in sections}
     unserved = [key for key in document if key in UNSERVED]
     if unserved:

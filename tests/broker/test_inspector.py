@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from django_sidekick.broker.inspector import Inspector
+from tests.app.jobs import NoopJob
+
+JID = "f" * 24
+
+
+def job(**fields):
+    return json.dumps({"class": "A", "args": [12345678901234567890], "queue": "low", "jid": JID, "retry": True, "odd": [], **fields})
+
+
+@pytest.fixture
+def inspector(broker):
+    return Inspector(broker)
+
+
+@pytest.mark.parametrize("key", ["retry", "dead"])
+def test_a_manual_retry_takes_one_off_the_count_and_pushes(redis, inspector, key):
+    redis.zadd(key, {job(retry_count=3): 5})
+
+    assert inspector.retry(JID)
+
+    payload = json.loads(redis.lrange("queue:low", 0, -1)[0])
+    assert (payload["retry_count"], payload["args"], payload["odd"]) == (2, [12345678901234567890], [])
+    assert type(payload["enqueued_at"]) is int
+    assert redis.zcard(key) == 0
+    assert redis.sismember("queues", "low")
+
+
+def test_a_scheduled_job_can_be_put_on_its_queue_now(redis, inspector):
+    enqueued = NoopJob.set(wait=60, queue="low").perform_later()
+
+    assert inspector.retry(enqueued.jid)
+    assert (redis.zcard("schedule"), redis.llen("queue:low")) == (0, 1)
+
+
+@pytest.mark.parametrize("key", ["retry", "schedule"])
+def test_kill_moves_the_exact_text_to_dead(redis, inspector, key):
+    redis.zadd(key, {job(): 5})
+
+    assert inspector.kill(JID)
+    assert redis.zrange("dead", 0, -1) == [job().encode()]
+    assert redis.zcard(key) == 0
+
+
+def test_kill_takes_a_job_out_of_its_queue(redis, inspector):
+    redis.sadd("queues", "low")
+    redis.rpush("queue:low", "first", job(), "last")
+
+    assert inspector.kill(JID)
+    assert redis.lrange("queue:low", 0, -1) == [b"first", b"last"]
+    assert redis.zcard("dead") == 1
+
+
+@pytest.mark.parametrize("key", ["retry", "schedule", "dead"])
+def test_delete_takes_a_job_out_of_any_set(redis, inspector, key):
+    redis.zadd(key, {job(): 5, "other": 6})
+
+    assert inspector.delete(JID)
+    assert not inspector.delete(JID)
+    assert redis.zcard(key) == 1
+
+
+def test_cancel_leaves_the_dead_alone(redis, inspector):
+    redis.zadd("dead", {job(): 5})
+
+    assert not inspector.cancel(JID)
+    assert redis.zcard("dead") == 1
+
+
+def test_acts_on_a_job_that_is_nowhere_say_so(redis, inspector):
+    acts = (inspector.retry, inspector.kill, inspector.delete, inspector.cancel)
+
+    assert [act(JID) for act in acts] == [False] * 4
+    assert not inspector.reschedule(JID, 5.0)
+
+
+def test_a_move_of_what_has_gone_changes_nothing(redis, inspector):
+    redis.zadd("retry", {job(): 5})
+    found = inspector.find(JID)
+    redis.delete("retry")
+
+    assert not inspector._move(found, "dead", "zset", found.raw, "1.0")
+    assert redis.zcard("dead") == 0
+
+
+def test_hostile_entries_do_not_stop_a_search(redis, inspector):
+    redis.zadd("retry", {JID: 1, f"[{JID}": 2, json.dumps([JID]): 3, json.dumps({"jid": [JID]}): 4})
+    redis.zadd("dead", {job(): float("inf")})
+
+    assert inspector.find(JID).kind == "dead"
+
+
+def test_the_seven_numbers(redis, inspector):
+    NoopJob.perform_bulk([(1,), (2,)])
+    NoopJob.set(wait=60).perform_later()
+    redis.zadd("dead", {"x": 1})
+    redis.set("stat:processed", 7)
+    redis.sadd("processes", "a:1:b")
+    redis.hset("a:1:b", "busy", 3)
+
+    assert inspector.sizes() == {
+        "processed": 7, "failed": 0, "busy": 3, "enqueued": 2, "retry": 0, "schedule": 1, "dead": 1,
+    }  # fmt: skip
+    assert inspector.queues() == {"default": 2}

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from django_sidekick.exceptions import ConfigurationError
+from django_sidekick.management.workers import Arguments, worker_options
+from django_sidekick.worker import configfile
+
+JID = "d" * 24
+
+
+def dead(redis):
+    redis.zadd("dead", {json.dumps({"class": "A", "args": [], "queue": "q", "jid": JID, "retry": True}): 5})
+
+
+def test_status_prints_the_seven_numbers_and_the_queues(redis, capsys):
+    redis.sadd("queues", "low")
+    redis.lpush("queue:low", "x")
+
+    call_command("sidekick", "status")
+
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines()[:7]] == ["processed", "failed", "busy", "enqueued", "retry", "schedule", "dead"]
+    assert "queue low" in out
+
+
+def test_dead_jobs_are_revived_and_deleted(redis, capsys):
+    dead(redis)
+    call_command("sidekick", "retry", JID)
+    assert redis.llen("queue:q") == 1
+
+    call_command("sidekick", "kill", JID)
+    assert redis.zcard("dead") == 1
+
+    call_command("sidekick", "delete", JID)
+    assert redis.zcard("dead") == 0
+    assert "delete: 1 of 1" in capsys.readouterr().out
+
+
+def test_a_jid_that_is_nowhere_is_an_error(redis):
+    with pytest.raises(CommandError, match=JID):
+        call_command("sidekick", "retry", JID)
+
+
+def test_redis_away_is_an_error_in_words(settings):
+    settings.SIDEKICK = {"REDIS": "redis://127.0.0.1:1/0", "ENQUEUE_TIMEOUT": 0.1}
+
+    with pytest.raises(CommandError, match="away"):
+        call_command("sidekick", "status")
+
+
+class TestSidekiqYml:
+    def read(self, tmp_path, text, environment=""):
+        file = tmp_path / "sidekiq.yml"
+        file.write_text(text)
+        return configfile.read(file, environment)
+
+    def test_sidekiqs_own_words(self, tmp_path):
+        text = ":concurrency: 5\nmax_retries: 8\n:timeout: 9\n:queues:\n  - critical\n  - [default, 2]\n  - low,3\nproduction:\n  :concurrency: 25\n"
+
+        options = self.read(tmp_path, text)
+        assert (options["concurrency"], options["max_retries"], options["timeout"]) == (5, 8, 9)
+        assert options["queues"] == (("critical", 1), ("default", 2), ("low", 3))
+        assert self.read(tmp_path, text, "production")["concurrency"] == 25
+
+    def test_names_alone_are_strict(self, tmp_path):
+        assert self.read(tmp_path, ":queues: [a, b]")["queues"] == (("a", 0), ("b", 0))
+        assert self.read(tmp_path, ":queues: {a: 2, b: 1}")["queues"] == (("a", 2), ("b", 1))
+        assert self.read(tmp_path, "") == {}
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            (":concurrency: <%= 5 %>", "ERB"),
+            (":concurrency: x", "whole number"),
+            (":concurrency: 0", "from 1"),
+            (":concurency: 5", "Did you mean `concurrency`"),
+            (":queues: 5", "list of names"),
+            (":queues: [[a, b, c]]", "neither"),
+            (":queues: [[a, b]]", "weight"),
+            (":queues: ['a b']", "queue name"),
+            ("[1, 2]", "must map"),
+            ("a: [", "no YAML"),
+            ("\t", "no YAML"),
+            (":capsules:\n  x: 1", "capsules"),
+            ("!!python/object:os.system {}", "no YAML"),
+        ],
+    )
+    def test_what_cannot_be_served_is_said_with_the_file(self, tmp_path, text, says):
+        with pytest.raises(ConfigurationError, match=says) as caught:
+            self.read(tmp_path, text)
+
+        assert "sidekiq.yml" in str(caught.value)
+
+    def test_the_command_line_wins_over_the_file(self, tmp_path):
+        file = tmp_path / "x.yml"
+        file.write_text(":concurrency: 5\n:max_retries: 8\n:queues: [a]\n")
+
+        options = worker_options(Arguments(config_file=str(file), concurrency=7, queues=("b,2",)))
+        assert (options.concurrency, options.queues, options.settings.max_retries) == (7, (("b", 2),), 8)
+
+    def test_without_pyyaml_it_is_said_so(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(configfile, "yaml", None)
+
+        with pytest.raises(ConfigurationError, match="yaml"):
+            self.read(tmp_path, ":concurrency: 5")
