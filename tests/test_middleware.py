@@ -92,7 +92,11 @@ class TestConnections:
             self.query()
             connection.close_at = time.monotonic() - 1
 
-        assert self.run(None, self.query, query_and_end) == [True, False]
+        def query_and_keep():
+            self.query()
+            connection.close_at = time.monotonic() + 60
+
+        assert self.run(None, query_and_keep, query_and_end) == [True, False]
 
     def test_a_job_that_fails_is_looked_after_too(self):
         def fail():

@@ -80,14 +80,13 @@ class DueWatch:
         return min([self._longest_s, *(_score(entries) - time.time() for entries in replies[-1] if entries)])
 
     def sleep(self, timeout_s: float) -> bool:
-        """Sleep so long, or until a change is told. Return True for the latter."""
+        """Sleep so long, or until a change is told. Return True for the latter; arm() then reads past it."""
+        if self._link.can_read(timeout=0):  # told together with the last reply: the socket is empty by now
+            return True
         with selectors.DefaultSelector() as selector:
             selector.register(self._link._sock, selectors.EVENT_READ)
             selector.register(self._wake, selectors.EVENT_READ)
-            ready = {key.fileobj for key, _ in selector.select(max(timeout_s, 0))}
-        if self._link._sock in ready and not self._link._sock.recv(65536):
-            self.close()
-        return bool(ready)
+            return bool(selector.select(max(timeout_s, 0)))
 
     def wake(self) -> None:
         """End a sleep in another thread, for good: the process stops."""

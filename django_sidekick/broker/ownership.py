@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from django_sidekick.broker import connection
@@ -101,6 +102,13 @@ class Ownership:
     def wait_for_work(self, order: Sequence[int]) -> None:
         """Return when one of these queues had a job (the next fetch brings it), or after 2 s. Leader only."""
         self.patience.call(lambda: self.wait.wait(order))
+
+    def return_woken(self) -> None:
+        """Put what a wait has set aside back to the front of its queue: nothing will be fetched any more."""
+        for wake, queue in zip(self._wake_keys, self._queue_keys, strict=True):
+            give_one = partial(self.client.lmove, wake, queue, "RIGHT", "RIGHT")
+            while self.patience.call(give_one):
+                pass
 
     def acknowledge(self, finished: Sequence[Outcome], events: bytes = b"") -> int:
         """Settle finished jobs without fetching: one round trip. Return how many were still held."""

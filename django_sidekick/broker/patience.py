@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import time
@@ -37,7 +38,10 @@ def is_fenced(error: redis.ResponseError) -> bool:
 
 
 class Patience:
-    """Repeat calls until Redis answers. One warning for all callers, at most every 5 s."""
+    """Repeat calls until Redis answers. One warning for all callers, at most every 5 s.
+
+    A call that succeeds at its second attempt warns of nothing: it has only met a connection that was cut.
+    """
 
     def __init__(self, client: Client) -> None:
         self.host, self.port = connection.location(client)
@@ -60,13 +64,15 @@ class Patience:
         Raise Fenced if the script said so; other errors of Redis pass.
         """
         pause_s = FIRST_PAUSE_S
-        while True:
+        for attempt in itertools.count(1):
             try:
                 answer = action()
             except AWAY as error:
                 if self._started_server(error):
                     continue
                 self._wait(error, pause_s, deadline)
+                if deadline is None and attempt > 1:
+                    self._warn(error)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             except redis.ResponseError as error:
                 if is_fenced(error):
@@ -75,6 +81,7 @@ class Patience:
             else:
                 self._back()
                 return answer
+        raise AssertionError("unreachable")
 
     def _started_server(self, error: Exception) -> bool:
         return isinstance(error.__cause__, ConnectionRefusedError) and connection.start_embedded(
@@ -86,14 +93,12 @@ class Patience:
         end_at = self._end_at if deadline is None else min(self._end_at, deadline)
         if time.monotonic() + pause_s >= end_at:
             raise BrokerUnavailable(f"Redis at {self.host}:{self.port} is away: {error}") from error
-        if deadline is None:
-            self._warn(error)
         time.sleep(pause_s)
 
     def _warn(self, error: Exception) -> None:
         now = time.monotonic()
-        self._away_since = self._away_since or now
         if now - self._warned_at >= WARN_EVERY_S:
+            self._away_since = self._away_since or now
             self._warned_at = now
             logger.warning(
                 "Redis at %s:%s is away (%s): waiting. Nothing is lost.", self.host, self.port, error
@@ -102,5 +107,5 @@ class Patience:
     def _back(self) -> None:
         if self._away_since is not None:
             away_s = time.monotonic() - self._away_since
-            self._away_since, self._warned_at = None, float("-inf")
+            self._away_since = None
             logger.warning("Redis at %s:%s is back after %.1f s.", self.host, self.port, away_s)

@@ -120,7 +120,10 @@ class Child:
                 self._beat.wake()
             if is_done():
                 break
-            self._woken.wait(CALL_OFF_EVERY_S if self.options.drain else 1.0)
+            is_leaving = self.intake.quiet and self.intake.waiting
+            if is_leaving:
+                self._call_off()
+            self._woken.wait(CALL_OFF_EVERY_S if self.options.drain or is_leaving else 1.0)
         self.stop()
 
     def quiet(self) -> None:

@@ -201,6 +201,8 @@ class Intake:
                 self.ownership.wait_for_work(self._next_order())
         finally:
             self.waiting = False
+        if self.quiet:
+            self.ownership.return_woken()
 
     def _fetch(self) -> int:
         wanted, identity = self._wanted(), self.ownership.identity

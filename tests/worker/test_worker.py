@@ -70,6 +70,22 @@ def test_each_thread_keeps_one_event_loop(redis):
     assert len(set(redis.lrange("loops", 0, -1))) == 1
 
 
+def test_no_change_of_the_schedule_is_slept_through(redis):
+    """A change may be told in one breath with a reply; 300 tries find a watch that then sleeps on."""
+    from django_sidekick.broker.due import DueWatch
+    from django_sidekick.broker.keys import Keys
+    from django_sidekick.conf import get_settings
+
+    watch = DueWatch(get_settings(), Keys())
+    try:
+        for number in range(300):
+            watch.arm()
+            redis.zadd("schedule", {f"{number}": 9e9})
+            assert watch.sleep(1.0)
+    finally:
+        watch.close()
+
+
 def test_a_scheduled_job_starts_within_a_fifth_of_a_second(redis):
     with running(child()) as worker:
         wait_until(lambda: worker.intake.waiting, "the worker to wait")
