@@ -134,7 +134,7 @@ def without_counts(before: dict[str, Any], after: dict[str, Any]) -> dict[str, A
 
 def settled(redis: Any, name: str) -> bool:
     if name == "scheduled_becomes_due":
-        return bool(redis.llen("queue:parked"))
+        return bool(redis.llen("queue:parked") and redis.smembers("processes"))
     owners = redis.zrange("sk:owners", 0, -1)
     if not owners or redis.llen("queue:default") or not redis.smembers("processes"):
         return False
