@@ -62,7 +62,7 @@ class DueWatch:
     def wait(self) -> None:
         """Arm, and sleep until the next job is due or a change is told. Raise redis-py's errors."""
         try:
-            self.sleep(self.arm())
+            self.wait_for_change(self.arm())
         except BaseException:
             self.close()
             raise
@@ -79,7 +79,7 @@ class DueWatch:
         replies = [self._link.read_response() for _ in range(4)]
         return min([self._longest_s, *(_score(entries) - time.time() for entries in replies[-1] if entries)])
 
-    def sleep(self, timeout_s: float) -> bool:
+    def wait_for_change(self, timeout_s: float) -> bool:
         """Sleep so long, or until a change is told. Return True for the latter; arm() then reads past it."""
         if self._link.can_read(timeout=0):  # told together with the last reply: the socket is empty by now
             return True
