@@ -46,7 +46,7 @@ def autostart(host: str, port: int) -> bool:
         return False
     _tried = True
     try:
-        started = ensure_server(get_settings())
+        started = ensure_server(get_settings(), port)
     except BrokerUnavailable as error:
         logger.warning("%s", error)
         return False

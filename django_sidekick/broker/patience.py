@@ -31,8 +31,11 @@ AWAY = (
 )
 """Errors after which the same call may be tried again: it did nothing, or it can be repeated."""
 
+_AWAY_WORDS = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "LOADING", "OOM")
+"""First words of other replies that mean the same: the server is there, but not now."""
 
-def is_fenced(error: redis.ResponseError) -> bool:
+
+def is_fenced(error: redis.RedisError) -> bool:
     """Tell whether a script refused because recovery has taken this process' jobs."""
     return str(error).startswith("FENCED")
 
@@ -61,7 +64,8 @@ class Patience:
         """Return what `action` returns, repeated while Redis is away; it must be safe to repeat.
 
         `deadline` is a time.monotonic(). After it, or after give_up(), raise BrokerUnavailable with the cause.
-        Raise Fenced if the script said so; other errors of Redis pass.
+        Raise Fenced if the script said so. Other errors of Redis pass where there is a deadline: the caller is
+        told. A worker has none: it waits and warns, for whatever the server objects to, the jobs are there.
         """
         pause_s = FIRST_PAUSE_S
         for attempt in itertools.count(1):
@@ -71,22 +75,23 @@ class Patience:
                 if self._started_server(error):
                     continue
                 self._wait(error, pause_s, deadline)
-                if deadline is None and attempt > 1:
-                    self._warn(error)
+                self._warn_of(error, deadline, attempt)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-            except redis.ResponseError as error:
+            except redis.RedisError as error:
                 if is_fenced(error):
                     raise Fenced from error
-                raise
+                if deadline is not None and not str(error).startswith(_AWAY_WORDS):
+                    raise
+                self._wait(error, LONGEST_PAUSE_S, deadline)
+                self._warn_of(error, deadline, attempt)
             else:
                 self._back()
                 return answer
         raise AssertionError("unreachable")
 
     def _started_server(self, error: Exception) -> bool:
-        return isinstance(error.__cause__, ConnectionRefusedError) and connection.start_embedded(
-            self._client
-        )
+        refused = isinstance(error.__cause__ or error.__context__, ConnectionRefusedError)
+        return refused and connection.start_embedded(self._client)
 
     def _wait(self, error: Exception, pause_s: float, deadline: float | None) -> None:
         pause_s *= random.uniform(0.8, 1.2)
@@ -95,8 +100,10 @@ class Patience:
             raise BrokerUnavailable(f"Redis at {self.host}:{self.port} is away: {error}") from error
         time.sleep(pause_s)
 
-    def _warn(self, error: Exception) -> None:
+    def _warn_of(self, error: Exception, deadline: float | None, attempt: int) -> None:
         now = time.monotonic()
+        if deadline is not None or attempt < 2:
+            return
         if now - self._warned_at >= WARN_EVERY_S:
             self._away_since = self._away_since or now
             self._warned_at = now

@@ -54,7 +54,7 @@ class Child:
         self._stop_asked = False
         self._workers = [
             threading.Thread(
-                target=self.intake.run, args=(slot,), name=f"sidekick-job-{slot}", daemon=True
+                target=self._work, args=(slot,), name=f"sidekick-job-{slot}", daemon=True
             )
             for slot in range(options.concurrency)
         ]
@@ -102,7 +102,8 @@ class Child:
     def ask_stop(self) -> None:
         """Ask for the end: quiet, drain until the time-out, push back. Safe in a signal handler."""
         self._stop_asked = True
-        self.ownership.patience.give_up(AWAY_AT_THE_END_S)
+        away_s = self.options.shutdown_timeout_s if self.intake.busy else AWAY_AT_THE_END_S
+        self.ownership.patience.give_up(away_s)
         self._woken.set()
 
     def ask_by_name(self, name: str) -> None:
@@ -174,6 +175,15 @@ class Child:
         self.heartbeat.leave()
         self.ownership.wait.close()
         self.ownership.leave()
+
+    def _work(self, slot: int) -> None:
+        """Be a thread of the intake; an error that leaves it is ours, and does not end the thread."""
+        while True:
+            try:
+                return self.intake.run(slot)
+            except Exception:
+                logger.exception("A thread of the intake failed; it goes on.")
+                time.sleep(1.0)
 
     def _call_off(self) -> None:
         try:

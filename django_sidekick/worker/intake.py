@@ -1,6 +1,6 @@
 """The worker's heart: threads take turns to lead, one fetching for all while the others run what is there.
 
-What a kill loses at each line, and who brings it back, stands in docs/explanation/crash-table.md.
+What a kill loses at each line, and who brings it back, stands in docs/guarantees.md.
 """
 
 from __future__ import annotations

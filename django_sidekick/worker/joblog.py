@@ -20,16 +20,15 @@ Line = tuple[float, int, str, str, str, str, float | None, str | None]
 class JobLog:
     """A server middleware that notes each run, and the writer of the notes.
 
-    Notes are tuples in a deque; `flush` formats them in one block. Lines beyond 100,000 unwritten ones are
-    dropped and counted, so that a full disk or a blocked terminal cannot fill memory.
+    Notes are tuples in a deque; `flush` formats them in one block. Of unwritten lines the newest 100,000 are
+    kept, so that a full disk or a blocked terminal cannot fill memory.
     """
 
     def __init__(self, log_format: str = "text", stream: TextIO | None = None) -> None:
-        self._lines: deque[Line] = deque()
+        self._lines: deque[Line] = deque(maxlen=LONGEST_BACKLOG)
         self._stream = stream
         self._format = _json_line if log_format == "json" else _text_line
         self._writing = threading.Lock()
-        self._dropped = 0
 
     def middleware(self, call_next: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Note start and end around the rest of the chain. Errors pass through."""
@@ -66,9 +65,6 @@ class JobLog:
             if not count:
                 return
             lines = [self._format(self._lines.popleft()) for _ in range(count)]
-            if len(lines) > LONGEST_BACKLOG:
-                self._dropped = len(lines) - LONGEST_BACKLOG
-                lines = [*lines[:LONGEST_BACKLOG], f"… {self._dropped} lines dropped"]
             stream = self._stream or sys.stderr
             stream.write("\n".join(lines) + "\n")
             stream.flush()

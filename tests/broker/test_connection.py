@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from django_sidekick.broker import connection
+from django_sidekick.conf import get_settings
+from django_sidekick.exceptions import ConfigurationError
+from tests.app.jobs import EchoJob
+from tests.conftest import RedisServer, wait_until
+from tests.settings import free_port
+from tests.workers import child, running
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def test_a_cache_alias_gives_its_address_but_not_its_time_outs(redis, redis_url, settings):
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        "jobs": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": redis_url.replace("/0", "/3"),
+            "OPTIONS": {"SOCKET_TIMEOUT": 0.01, "CONNECTION_POOL_KWARGS": {"decode_responses": True}},
+        },
+    }
+    settings.SIDEKICK = {"REDIS": "jobs"}
+    options = connection.worker_client(get_settings()).connection_pool.connection_kwargs
+    assert (options["db"], options["socket_timeout"], options["decode_responses"]) == (3, 30.0, False)
+
+    with running(child()):
+        EchoJob.perform_later(1)
+        wait_until(lambda: connection.client(get_settings(), socket_timeout_s=1).llen("echo"), "the job")
+
+    assert redis.llen("echo") == 0
+
+
+@pytest.mark.parametrize("place", ["nowhere", "default"])
+def test_an_alias_that_is_no_redis_is_said_so(settings, place):
+    settings.SIDEKICK = {"REDIS": place}
+
+    with pytest.raises(ConfigurationError, match=place):
+        connection.client(get_settings(), socket_timeout_s=1)
+
+
+def test_the_environment_says_where_redis_is(settings, monkeypatch):
+    settings.SIDEKICK = {}
+    monkeypatch.setenv("REDIS_URL", "redis://elsewhere:7000/2")
+    assert connection.location(connection.worker_client(get_settings())) == ("elsewhere", 7000)
+
+    monkeypatch.delenv("REDIS_URL")
+    assert connection.location(connection.worker_client(get_settings())) == ("127.0.0.1", 6379)
+
+
+def test_a_socket_is_an_address_too(settings):
+    settings.SIDEKICK = {"REDIS": "unix:///run/redis.sock?db=1"}
+
+    assert connection.location(connection.worker_client(get_settings())) == ("/run/redis.sock", 0)
+
+
+def test_key_prefix_stands_before_every_key(redis, sidekick_settings):
+    sidekick_settings(KEY_PREFIX="shop:")
+
+    with running(child()):
+        EchoJob.perform_later(1)
+        EchoJob.set(wait=0.05).perform_later(2)
+        wait_until(lambda: redis.llen("echo") == 2, "both jobs")
+
+    assert {key for key in redis.keys("*") if not key.startswith(b"shop:")} == {b"echo"}
+
+
+def test_the_package_can_be_imported_before_django_is_set_up():
+    code = "import django_sidekick; class_ = django_sidekick.BaseJob; print(class_.__name__)"
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.stdout.strip() == "BaseJob", done.stderr
+
+
+AUTOSTART = """
+import os, sys
+sys.argv = ["manage.py", "shell"]
+from pathlib import Path
+from django.conf import settings
+settings.configure(DEBUG=True, USE_TZ=True, SIDEKICK={{"RUNTIME_DIR": {runtime!r}, "STATE_DIR": {state!r}}})
+import django; django.setup()
+from django_sidekick.broker import connection, embedded
+embedded.DEFAULT_PORT = {port}
+connection.DEFAULT_URL = "redis://127.0.0.1:{port}/0"
+assert not embedded.answers({port})
+from django_sidekick import push
+print(push("HardJob").enqueued)
+"""
+
+
+def test_the_first_refused_push_starts_a_server_in_development(tmp_path, monkeypatch):
+    from django_sidekick.broker import embedded
+    from django_sidekick.conf import build_settings
+
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
+    port, runtime, state = free_port(), str(tmp_path / "r"), str(tmp_path / "s")
+    code = AUTOSTART.format(port=port, runtime=runtime, state=state)
+    own = build_settings({"RUNTIME_DIR": runtime, "STATE_DIR": state})
+    try:
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.stdout.strip() == "True", done.stderr
+        assert "started one for development" in done.stderr
+        assert embedded.answers(port)
+    finally:
+        embedded.stop_server(own)
+
+
+def test_a_server_out_of_memory_refuses_before_anything_moves(settings):
+    """A fetch that could pop but not write would lose what it popped."""
+    server = RedisServer()
+    import redis as redis_py
+
+    raw = redis_py.Redis(port=server.port)
+    try:
+        settings.SIDEKICK = {"REDIS": server.url}
+        EchoJob.perform_bulk([(n, "x" * 1000) for n in range(50)])
+        own = child().ownership
+        own.register()
+        raw.config_set("maxmemory", 1)
+        own.patience.give_up(0.2)
+        with pytest.raises(Exception, match="away"):
+            own.fetch([0], 10, [])
+        assert raw.llen("queue:default") == 50
+        raw.config_set("maxmemory", 0)
+        own.patience._end_at = float("inf")
+        assert len(own.fetch([0], 10, [])) == 10
+        assert raw.llen("queue:default") == 40
+    finally:
+        server.close()

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import io
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from django_sidekick.worker.joblog import LONGEST_BACKLOG, JobLog
+
+JOB = SimpleNamespace(payload={"class": "A", "jid": "j" * 24, "queue": "low"})
+
+
+def logged(log_format, perform):
+    stream = io.StringIO()
+    log = JobLog(log_format, stream)
+    try:
+        log.middleware(perform)(JOB)
+    except ValueError:
+        pass
+    log.flush()
+    return stream.getvalue().splitlines()
+
+
+def fail(job):
+    raise ValueError("two\nlines")
+
+
+def test_a_job_has_a_line_at_its_start_and_one_at_its_end():
+    start, done = logged("text", lambda job: None)
+
+    assert start.endswith(f"class=A jid={'j' * 24} queue=low: start")
+    assert "elapsed=0.00" in done
+    assert done.endswith(": done")
+
+
+def test_a_failure_is_one_line():
+    _, line = logged("text", fail)
+
+    assert line.endswith("fail (ValueError: two lines)")
+
+
+def test_json_lines_by_setting():
+    lines = [json.loads(line) for line in logged("json", fail)]
+
+    assert [line["event"] for line in lines] == ["start", "fail"]
+    assert (lines[1]["jid"], lines[1]["class"], lines[1]["queue"]) == ("j" * 24, "A", "low")
+    assert lines[1]["duration_s"] >= 0
+    assert "two\nlines" in lines[1]["error"]
+
+
+def test_lines_that_nobody_takes_do_not_fill_memory():
+    log = JobLog("text", io.StringIO())
+    run = log.middleware(lambda job: None)
+    for _ in range(LONGEST_BACKLOG // 2 + 10):
+        run(JOB)
+
+    assert len(log._lines) == LONGEST_BACKLOG
+
+
+@pytest.mark.parametrize("payload", [{"class": "A"}, {"class": "A", "jid": 5, "queue": None, "wrapped": ["x"]}])
+def test_odd_payloads_are_logged_too(payload):
+    stream = io.StringIO()
+    log = JobLog("json", stream)
+    log.middleware(lambda job: None)(SimpleNamespace(payload=payload))
+    log.flush()
+
+    assert len(stream.getvalue().splitlines()) == 2
