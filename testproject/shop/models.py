@@ -1,33 +1,28 @@
-"""Orders, and where they can be sent."""
+"""What the shop sells, who has ordered what, and where it can be sent."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from django.db import models
+from django.urls import reverse
 
 
-class Order(models.Model):
-    """What a customer has asked for."""
+class Product(models.Model):
+    """Something to order, as long as there is any."""
 
-    class State(models.TextChoices):
-        """How far it is."""
+    name = models.CharField(max_length=100, unique=True)
+    price_cents = models.PositiveIntegerField()
+    stock = models.PositiveIntegerField()
 
-        OPEN = "open"
-        CONFIRMED = "confirmed"
-        CLOSED = "closed"
+    class Meta:
+        """By name."""
 
-    email = models.EmailField()
-    item = models.CharField(max_length=100)
-    state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
-    picture = models.FileField(upload_to="pictures", blank=True)
-    thumbnail = models.FileField(upload_to="thumbnails", blank=True)
-    shipping_cents = models.PositiveIntegerField(null=True, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
+        ordering: ClassVar[list[str]] = ["name"]
 
     def __str__(self) -> str:
-        """Return number and item."""
-        return f"{self.pk}: {self.item}"
+        """Return the name."""
+        return self.name
 
 
 class Region(models.Model):
@@ -45,3 +40,36 @@ class Region(models.Model):
     def __str__(self) -> str:
         """Return code and name."""
         return f"{self.code} {self.name}"
+
+
+class Order(models.Model):
+    """What a customer has asked for."""
+
+    class State(models.TextChoices):
+        """How far it is."""
+
+        OPEN = "open"
+        CONFIRMED = "confirmed"
+        CLOSED = "closed"
+
+    product = models.ForeignKey(Product, on_delete=models.PROTECT)
+    email = models.EmailField()
+    region = models.ForeignKey(Region, on_delete=models.PROTECT, null=True, blank=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
+    picture = models.FileField(upload_to="pictures", blank=True)
+    thumbnail = models.FileField(upload_to="thumbnails", blank=True)
+    shipping_cents = models.PositiveIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        """Newest first."""
+
+        ordering: ClassVar[list[str]] = ["-pk"]
+
+    def __str__(self) -> str:
+        """Return number and product."""
+        return f"{self.pk}: {self.product}"
+
+    def get_absolute_url(self) -> str:
+        """Return the order's page."""
+        return reverse("order", args=[self.pk])

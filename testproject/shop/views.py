@@ -2,69 +2,73 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
-import pycountry
-from django import forms
+from django.contrib import messages
 from django.db import transaction
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from django_sidekick import perform_all_later
+from testproject.shop import regions
+from testproject.shop.forms import OrderForm, PictureForm
 from testproject.shop.jobs import (
-    AskForReviewJob,
     CleanUpOrderJob,
     ConfirmOrderJob,
     ImportRegionsJob,
     QuoteJob,
     ThumbnailJob,
 )
-from testproject.shop.models import Order, Region
+from testproject.shop.models import Order, Product, Region
 
 CHUNK = 500
-SLOW_S = 0.2
-FAILS_ONE_IN = 3
+CARRIER_TAKES_S = 0.2
+CARRIER_FAILS_EVERY = 3
+_asked = itertools.count(1)
 
 
-class OrderForm(forms.ModelForm):
-    """What a customer fills in."""
-
-    class Meta:
-        """Two fields."""
-
-        model = Order
-        fields = ("email", "item")
-
-
-class PictureForm(forms.Form):
-    """One picture."""
-
-    picture = forms.FileField()
+class SoldOut(Exception):
+    """Nothing of the product is left."""
 
 
 @require_GET
 def shop(request: HttpRequest) -> HttpResponse:
-    """Show the form, the newest orders and the number of regions."""
-    return _page(request, OrderForm())
+    """Show the form, the goods, the newest orders and the number of regions."""
+    return _shop_page(request, OrderForm())
 
 
 @require_POST
 def place_order(request: HttpRequest) -> HttpResponse:
-    """Write the order and enqueue what follows; a roll-back would take the jobs with it."""
+    """Write the order and enqueue what follows. Sold out: roll back, and the jobs are rolled back too."""
     form = OrderForm(request.POST)
     if not form.is_valid():
-        return _page(request, form, status=400)
-    with transaction.atomic():
-        order = form.save()
-        ConfirmOrderJob.perform_later(order.pk)
-        CleanUpOrderJob.set(wait_until=tomorrow_noon()).perform_later(order.pk)
-        AskForReviewJob.set(wait=timedelta(weeks=1)).perform_later(order.pk)
-        QuoteJob.perform_later(order.pk)
-    return redirect("shop")
+        return _shop_page(request, form, status=400)
+    try:
+        with transaction.atomic():
+            order = form.save()
+            ConfirmOrderJob.perform_later(order.pk)
+            QuoteJob.perform_later(order.pk)
+            CleanUpOrderJob.set(wait_until=tomorrow_noon()).perform_later(order.pk)
+            CleanUpOrderJob.set(wait=timedelta(weeks=1)).perform_later(order.pk, force=True)
+            _take_from_stock(order.product)
+    except SoldOut as error:
+        form.add_error("product", str(error))
+        return _shop_page(request, form, status=409)
+    return redirect(order)
+
+
+@require_GET
+def show_order(request: HttpRequest, order_id: int) -> HttpResponse:
+    """Show one order, with its buttons."""
+    order = get_object_or_404(Order.objects.select_related("product", "region"), pk=order_id)
+    return _order_page(request, order, PictureForm())
 
 
 @require_POST
@@ -73,52 +77,76 @@ def upload_picture(request: HttpRequest, order_id: int) -> HttpResponse:
     order = get_object_or_404(Order, pk=order_id)
     form = PictureForm(request.POST, request.FILES)
     if not form.is_valid():
-        return HttpResponse("A picture is needed.", status=400)
+        return _order_page(request, order, form, status=400)
     with transaction.atomic():
         order.picture = form.cleaned_data["picture"]
         order.save(update_fields=["picture"])
         ThumbnailJob.perform_later(order.pk)
-    return redirect("shop")
+    messages.info(request, "The thumbnail will be here in a moment.")
+    return redirect(order)
 
 
 @require_POST
 def ask_for_quote(request: HttpRequest, order_id: int) -> HttpResponse:
     """Ask the carrier again."""
-    QuoteJob.perform_later(get_object_or_404(Order, pk=order_id).pk)
-    return redirect("shop")
+    with transaction.atomic():
+        order = get_object_or_404(Order, pk=order_id)
+        QuoteJob.perform_later(order.pk)
+    messages.info(request, "The carrier will be asked.")
+    return redirect(order)
+
+
+@require_POST
+def close_order(request: HttpRequest, order_id: int) -> HttpResponse:
+    """Have the order closed now, confirmed or not."""
+    with transaction.atomic():
+        order = get_object_or_404(Order, pk=order_id)
+        CleanUpOrderJob.perform_later(order.pk, force=True)
+    messages.info(request, "The order will be closed.")
+    return redirect(order)
 
 
 @require_POST
 def import_regions(request: HttpRequest) -> HttpResponse:
-    """Import all regions, one job a chunk; and close the first order by force, the seed's plain call."""
-    total = len(pycountry.subdivisions)
+    """Import all regions, one job a chunk."""
     with transaction.atomic():
-        perform_all_later(
-            [ImportRegionsJob.prepare(first, CHUNK) for first in range(0, total, CHUNK)]
-        )
-        CleanUpOrderJob.perform_later(1)
+        chunks = range(0, regions.total(), CHUNK)
+        perform_all_later([ImportRegionsJob.prepare(first, CHUNK) for first in chunks])
+    messages.info(request, f"{regions.total()} regions will be imported by {len(chunks)} jobs.")
     return redirect("shop")
 
 
 @require_GET
 def carrier_quote(request: HttpRequest) -> HttpResponse:
-    """Play the carrier: slow, and out of order one time in three."""
-    time.sleep(SLOW_S)
-    if random.randrange(FAILS_ONE_IN) == 0:
+    """Play the carrier: slow, and out of order every third time."""
+    if not request.GET.get("order", "").isdecimal():
+        return JsonResponse({"error": "which order?"}, status=400)
+    time.sleep(CARRIER_TAKES_S)
+    if next(_asked) % CARRIER_FAILS_EVERY == 0:
         return JsonResponse({"error": "come back later"}, status=503)
     return JsonResponse({"cents": random.randrange(300, 2000)})
 
 
-def tomorrow_noon() -> timezone.datetime:
+def tomorrow_noon() -> datetime:
     """Return tomorrow, 12:00, in the shop's time zone."""
     noon = timezone.localtime() + timedelta(days=1)
     return noon.replace(hour=12, minute=0, second=0, microsecond=0)
 
 
-def _page(request: HttpRequest, form: OrderForm, status: int = 200) -> HttpResponse:
-    context = {
+def _take_from_stock(product: Product) -> None:
+    if not Product.objects.filter(pk=product.pk, stock__gt=0).update(stock=F("stock") - 1):
+        raise SoldOut(f"{product.name} is sold out.")
+
+
+def _shop_page(request: HttpRequest, form: OrderForm, status: int = 200) -> HttpResponse:
+    context: dict[str, Any] = {
         "form": form,
-        "orders": Order.objects.order_by("-pk")[:20],
+        "orders": Order.objects.select_related("product")[:20],
+        "products": Product.objects.all(),
         "regions": Region.objects.count(),
     }
     return render(request, "shop/shop.html", context, status=status)
+
+
+def _order_page(request: HttpRequest, order: Order, form: PictureForm, status: int = 200) -> HttpResponse:
+    return render(request, "shop/order.html", {"order": order, "form": form}, status=status)
