@@ -135,3 +135,37 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.write_line("Skipped tests are failures in CI.", red=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A PostgreSQL of the session: DATABASE_URL's, else a cluster of its own. Skips loudly where there is none."""
+    from tests.postgresql import PostgreSQL
+
+    if os.environ.get("DATABASE_URL", "").startswith("postgres"):
+        yield os.environ["DATABASE_URL"]
+        return
+    try:
+        pytest.importorskip("psycopg")
+        cluster = PostgreSQL()
+    except FileNotFoundError:
+        pytest.skip("PostgreSQL is not installed: nothing is shown about it.")
+    yield cluster.url
+    cluster.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_alias(postgresql_url: str, django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    """The alias `postgresql`, with the tests' tables in it."""
+    from django.core.management import call_command
+    from django.db import connections
+
+    from testproject.database import database
+
+    connections.settings["postgresql"] = database(postgresql_url, Path())
+    connections.settings = connections.configure_settings(connections.settings)
+    with django_db_blocker.unblock():
+        call_command("migrate", database="postgresql", run_syncdb=True, verbosity=0)
+        yield "postgresql"
+        connections["postgresql"].close()
+        del connections.settings["postgresql"]

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
+from django.db import connections
 
 from django_sidekick import BaseJob, checks
 from django_sidekick.jobs.registry import JOBS
@@ -86,3 +88,31 @@ def test_a_server_that_is_away_is_silent(settings):
 
 def test_the_command_runs():
     call_command("check", "--tag", "sidekick")
+
+
+def test_a_pool_smaller_than_the_threads_is_a_warning(settings, monkeypatch):
+    options = {**connections["default"].settings_dict["OPTIONS"], "pool": {"max_size": 4}}
+    monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", options)
+
+    assert "sidekick.W003" in ids()
+    settings.SIDEKICK = {"CONCURRENCY": 4}
+    assert "sidekick.W003" not in ids()
+
+
+def test_another_apps_runworker_is_a_warning(monkeypatch):
+    monkeypatch.setattr(checks, "get_commands", lambda: {"runworker": "channels"})
+
+    assert "sidekick.W004" in ids()
+
+
+def test_a_server_that_is_too_old_is_an_error(monkeypatch, redis):
+    monkeypatch.setattr(checks.health, "look", lambda *_, **__: checks.health.ServerHealth((6, 0), "6.0.16", "noeviction"))
+
+    assert [message.id for message in checks.server_messages()] == ["sidekick.E003"]
+
+
+def test_jobs_are_found_in_each_apps_jobs_module():
+    code = "import django; django.setup(); from django_sidekick.jobs.registry import JOBS; print(*JOBS)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert {"tests.app.jobs.EchoJob", "tests.crash.jobs.SleepJob"} <= set(done.stdout.split())

@@ -6,7 +6,6 @@ import importlib.resources
 import logging
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -30,6 +29,7 @@ logger = logging.getLogger("sidekick")
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 6379
 START_S = 10.0
+SOCKET = "redis.sock"
 _LOOK_EVERY_S = 0.02
 _NEVER_FOR = {"check", "migrate", "makemigrations", "collectstatic", "test"}
 _tried = False
@@ -85,20 +85,26 @@ def ensure_server(settings: Settings, port: int = DEFAULT_PORT) -> bool:
 
 
 def stop_server(settings: Settings) -> bool:
-    """End the server that ensure_server() started, whoever did so. Return False if there is none."""
-    with _lock(settings):
-        pid_file = settings.runtime_dir / "redis.pid"
+    """End the server that ensure_server() started, whoever did so. Return False if there is none.
+
+    Asked through the socket in RUNTIME_DIR, where no other server listens: a pid file may name a stranger.
+    It has written its file when this returns. Raise BrokerUnavailable if it refuses, or takes over 10 s.
+    """
+    with _lock(settings), socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(START_S)
         try:
-            pid = int(pid_file.read_text("ascii"))
-            if not _is_our_server(pid):
-                return False
-            os.kill(pid, signal.SIGTERM)
-        except (OSError, ValueError):
+            link.connect(str(settings.runtime_dir / SOCKET))
+        except OSError:
             return False
-        deadline = time.monotonic() + START_S
-        while _is_our_server(pid) and time.monotonic() < deadline:
-            time.sleep(_LOOK_EVERY_S)
-        pid_file.unlink(missing_ok=True)
+        try:
+            link.sendall(b"SHUTDOWN\r\n")
+            refusal = link.recv(1024)
+        except ConnectionError:
+            return True
+        except OSError as error:
+            raise BrokerUnavailable(f"The development server did not end within {START_S:.0f} s.") from error
+        if refusal:
+            raise BrokerUnavailable(f"The development server did not end: {refusal.decode(errors='replace').strip()}")
         return True
 
 
@@ -153,7 +159,7 @@ def _start(binary: str, settings: Settings, port: int) -> None:
     options = {
         "bind": DEFAULT_HOST,
         "port": port,
-        "unixsocket": runtime / "redis.sock",
+        "unixsocket": runtime / SOCKET,
         "unixsocketperm": 700,
         "dir": state,
         "appendonly": "yes",
@@ -169,17 +175,3 @@ def _start(binary: str, settings: Settings, port: int) -> None:
     )
     if done.returncode:
         raise BrokerUnavailable(f"{binary} did not start: {done.stdout}{done.stderr}".strip())
-
-
-def _is_our_server(pid: int) -> bool:
-    try:
-        name = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
-        return False
-    except OSError:  # no /proc: believe the pid file
-        try:
-            os.kill(pid, 0)
-        except OSError:
-            return False
-        return True
-    return b"-server" in name

@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from django_sidekick.broker import burial
 from django_sidekick.broker.broker import Broker
 from django_sidekick.broker.connection import Client
+from django_sidekick.exceptions import SidekickError
 from django_sidekick.wire import codec
 from django_sidekick.wire.payload import timestamp
 
@@ -27,7 +29,10 @@ class Location(NamedTuple):
 
 
 class Inspector:
-    """Find and move single jobs. Each act is one atomic move of the exact text that was found."""
+    """Find and move single jobs. Each act is one atomic move of the exact text that was found.
+
+    Raise SidekickError, and change nothing, if the key it should go to holds another type.
+    """
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -98,11 +103,18 @@ class Inspector:
         return self._move(found, self._keys.queue(queue), "list", codec.dumps(payload), queue)
 
     def kill(self, jid: str) -> bool:
-        """Move a job from retry, the schedule or its queue to the dead set. Return False if it is in none."""
+        """Move a job from retry, the schedule or its queue to the dead set. Return False if it is in none.
+
+        The set is then cut to DEAD_MAX_JOBS and DEAD_TIMEOUT, as after a death.
+        """
         found = self.find(jid)
         if found is None or found.kind not in {"retry", "schedule", "queue"}:
             return False
-        return self._move(found, self._keys.dead, "zset", found.raw, repr(time.time()))
+        now_s = time.time()
+        moved = self._move(found, self._keys.dead, "zset", found.raw, repr(now_s))
+        for command, key, words in burial.trimming(self._broker.settings, self._keys, now_s):
+            self._client.execute_command(command, key, *words)
+        return moved
 
     def _delete(self, found: Location | None, kinds: set[str]) -> bool:
         if found is None or found.kind not in kinds:
@@ -113,6 +125,8 @@ class Inspector:
         source_kind = "list" if found.kind == "queue" else "zset"
         words: list[Any] = [source_kind, found.raw, kind, raw, place]
         moved = self._broker.run("replace", [found.key, target, self._keys.queues], words)
+        if moved < 0:
+            raise SidekickError(f"{target} holds something else than a {kind}; the job stays in {found.key}.")
         return bool(moved)
 
     def _search(self, jid: str) -> Iterator[Location]:

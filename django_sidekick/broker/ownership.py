@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from django_sidekick.broker import connection
+from django_sidekick.broker import burial, connection
 from django_sidekick.broker.broker import run
 from django_sidekick.broker.connection import Client
 from django_sidekick.broker.keys import Keys
@@ -179,17 +179,12 @@ class Ownership:
         return words
 
     def _commands(self, outcome: Outcome) -> list[FollowUp]:
-        """The moves of Sidekiq's burial: its arithmetic leaves DEAD_MAX_JOBS - 1 (studies/sidekiq.md 2.4)."""
-        keys, settings = self.keys, self.settings
+        keys = self.keys
         if outcome.kind == "retry":
             return [FollowUp("ZADD", keys.retry, (repr(outcome.at_s), outcome.member or b""))]
         if outcome.kind == "dead":
-            oldest = repr(outcome.at_s - settings.dead_timeout_s)
-            return [
-                FollowUp("ZADD", keys.dead, (repr(outcome.at_s), outcome.member or b"")),
-                FollowUp("ZREMRANGEBYSCORE", keys.dead, ("-inf", oldest)),
-                FollowUp("ZREMRANGEBYRANK", keys.dead, (0, -settings.dead_max_jobs)),
-            ]
+            grave = FollowUp("ZADD", keys.dead, (repr(outcome.at_s), outcome.member or b""))
+            return [grave, *burial.trimming(self.settings, keys, outcome.at_s)]
         if outcome.kind == "released":
             return [FollowUp("RPUSH", keys.queue(outcome.delivery.queue), (outcome.delivery.raw,))]
         return []

@@ -96,7 +96,7 @@ class QuoteJob(BaseJob):
 
     def retry_in(self, count: int, error: BaseException) -> float:
         """Ask again soon, and then ever later: the carrier recovers quickly, as a rule."""
-        return 1.0 + 2 * count
+        return 3.0 + 2 * count
 
 
 def found(order_id: int) -> Order:

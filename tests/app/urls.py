@@ -1,3 +1,18 @@
 from __future__ import annotations
 
-urlpatterns: list[object] = []
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+from tests.app.jobs import NoopJob
+from tests.app.models import Order
+
+
+def place_order(request: HttpRequest) -> HttpResponse:
+    order = Order.objects.create(number=1)
+    job = NoopJob.perform_later(order.pk)
+    if "fail" in request.GET:
+        raise RuntimeError("the view failed")
+    return HttpResponse(f"{job.jid} {job.enqueued}")
+
+
+urlpatterns = [path("orders/", place_order)]

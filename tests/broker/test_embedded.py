@@ -9,7 +9,7 @@ import pytest
 
 from django_sidekick.broker import embedded
 from django_sidekick.conf import build_settings
-from tests.conftest import wait_until
+from tests.conftest import SERVER, wait_until
 from tests.settings import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -33,6 +33,14 @@ def test_a_server_is_started_shared_and_stopped(own):
     assert embedded.stop_server(own)
     wait_until(lambda: not embedded.answers(port), "the server to end")
     assert not embedded.stop_server(own)
+
+
+def test_a_stranger_named_by_an_old_pid_file_is_left_alone(own):
+    own.runtime_dir.mkdir(parents=True)
+    (own.runtime_dir / "redis.pid").write_text(str(SERVER[0].process.pid))
+
+    assert not embedded.stop_server(own)
+    assert SERVER[0].process.poll() is None
 
 
 def test_what_was_pushed_is_there_after_a_restart(own):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
+from django_sidekick.broker.broker import Broker
 from django_sidekick.broker.inspector import Inspector
+from django_sidekick.exceptions import SidekickError
 from tests.app.jobs import NoopJob
 
 JID = "f" * 24
@@ -108,3 +111,23 @@ def test_the_seven_numbers(redis, inspector):
         "processed": 7, "failed": 0, "busy": 3, "enqueued": 2, "retry": 0, "schedule": 1, "dead": 1,
     }  # fmt: skip
     assert inspector.queues() == {"default": 2}
+
+
+@pytest.mark.parametrize(("act", "target"), [("retry", "queue:low"), ("kill", "dead")])
+def test_a_target_of_another_type_costs_no_job(redis, inspector, act, target):
+    redis.zadd("retry", {job(): 5})
+    redis.set(target, "no list, no set")
+
+    with pytest.raises(SidekickError, match=target):
+        getattr(inspector, act)(JID)
+    assert redis.zrange("retry", 0, -1) == [job().encode()]
+
+
+def test_a_kill_cuts_the_dead_set(redis, sidekick_settings):
+    settings = sidekick_settings(DEAD_MAX_JOBS=3, DEAD_TIMEOUT=60)
+    now = time.time()
+    redis.zadd("dead", {"too old": now - 61, "a": now - 4, "b": now - 3, "c": now - 2})
+    redis.zadd("retry", {job(): 5})
+
+    assert Inspector(Broker(settings)).kill(JID)
+    assert redis.zrange("dead", 0, -1) == [b"c", job().encode()]

@@ -5,3 +5,5 @@ from __future__ import annotations
 from tests.settings import *  # noqa: F403
 
 INSTALLED_APPS = ["django_sidekick", "tests.golden"]
+ROOT_URLCONF = "tests.golden.settings"
+urlpatterns: list[object] = []

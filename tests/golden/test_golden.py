@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from django_sidekick import BaseJob, push
+from django_sidekick.broker.inspector import Inspector
 from tests.conftest import wait_until
 from tests.golden.jobs import AWAY
 from tests.workers import worker_process
@@ -164,6 +165,24 @@ def test_a_busy_worker_shows_its_job(redis, name):
             worker.kill()
 
         assert_same_keys(redis, case["keys"])
+
+
+API_ACTS = {
+    "api_retry": lambda inspector, jid: inspector.retry(jid),
+    "api_kill": lambda inspector, jid: inspector.kill(jid),
+    "api_reschedule": lambda inspector, jid: inspector.reschedule(jid, 4_000_000_000.0),
+}
+
+
+@pytest.mark.parametrize("name", sorted(API_ACTS))
+def test_acts_by_hand_leave_what_sidekiq_leaves(redis, broker, name):
+    case = sample(name)
+    write(redis, case["before"])
+
+    assert API_ACTS[name](Inspector(broker), "d" * 24)
+
+    moved = {"retry", "dead", "schedule", "queues"}
+    assert_same_keys(redis, {k: v for k, v in case["keys"].items() if k in moved or k.startswith("queue:")})
 
 
 def work_payload(case: dict[str, Any]) -> dict[str, Any]:

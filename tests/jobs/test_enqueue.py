@@ -397,3 +397,48 @@ class TestHandles:
         assert not NoopJob.perform_later().reschedule(wait=5)
         with pytest.raises(ArgumentError):
             job.reschedule()
+
+
+@pytest.fixture
+def atomic_requests():
+    connection = transaction.get_connection()
+    connection.settings_dict["ATOMIC_REQUESTS"] = True
+    yield
+    connection.settings_dict["ATOMIC_REQUESTS"] = False
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("atomic_requests")
+class TestAtomicRequests:
+    def test_a_view_enqueues_with_its_requests_commit(self, redis, client):
+        jid, enqueued = client.post("/orders/").content.decode().split()
+
+        assert enqueued == "None"
+        assert [job["jid"] for job in queued(redis)] == [jid]
+        assert Order.objects.count() == 1
+
+    def test_a_view_that_fails_enqueues_nothing(self, redis, client):
+        client.raise_request_exception = False
+
+        assert client.post("/orders/?fail").status_code == 500
+        assert redis.keys("*") == []
+        assert Order.objects.count() == 0
+
+
+def test_times_of_older_sidekiqs_by_setting(redis, sidekick_settings):
+    sidekick_settings(WIRE_TIMES="seconds")
+    before = time.time()
+    NoopJob.perform_later()
+    NoopJob.set(wait=60).perform_later()
+
+    job, (later, score) = queued(redis)[0], scheduled(redis)[0]
+    for value in (job["created_at"], job["enqueued_at"], later["created_at"]):
+        assert type(value) is float
+        assert before <= value <= time.time()
+    assert before + 60 <= score <= time.time() + 60
+
+
+def test_without_features_and_layers_there_is_no_chain(sidekick_settings):
+    from django_sidekick.jobs import enqueue
+
+    assert enqueue._client_chain(sidekick_settings(FEATURES=[])) is enqueue._accept

@@ -329,3 +329,9 @@ def test_records_made_inside_a_job_carry_its_jid(caplog):
 
     assert (records[0].jid, records[0].job) == ("j" * 24, Logs.name)
     assert outside.jid == ""
+
+
+def test_a_retry_speaks_the_times_of_older_sidekiqs_by_setting():
+    outcome = run(payload(Raises), WIRE_TIMES="seconds")
+
+    assert type(member(outcome)["failed_at"]) is float

@@ -79,6 +79,13 @@ def test_once_ends_by_itself_with_a_table_and_leaves_nothing(stage, tmp_path, re
     assert not answers(port)
 
 
+def test_the_shop_runs_on_postgresql(stage, tmp_path, postgresql_url):
+    code = stage(DATABASE_URL=postgresql_url).wait(120)
+
+    assert code == 0, (tmp_path / "err").read_text()
+    assert table((tmp_path / "out").read_text())[-1][0] == "Total"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_all_of_it(stage, tmp_path, redis, number):
     process = stage(ONCE="0")

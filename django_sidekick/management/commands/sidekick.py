@@ -13,7 +13,7 @@ from django_sidekick.broker import embedded
 from django_sidekick.broker.broker import get_broker
 from django_sidekick.broker.inspector import Inspector
 from django_sidekick.conf import get_settings
-from django_sidekick.exceptions import BrokerUnavailable, ConfigurationError
+from django_sidekick.exceptions import SidekickError
 from django_sidekick.management.commands import runworker
 
 
@@ -41,6 +41,7 @@ class Command(BaseCommand):
         """Do what the verb says. Raise CommandError with the reason if it cannot be done."""
         try:
             if verb == "worker":
+                self.check()
                 runworker.Command().handle(**options)
             elif verb == "redis":
                 self._redis(stop=options["stop"])
@@ -48,7 +49,7 @@ class Command(BaseCommand):
                 self._status()
             else:
                 self._each(verb, options["jids"])
-        except (BrokerUnavailable, ConfigurationError) as error:
+        except SidekickError as error:
             raise CommandError(str(error)) from error
 
     def _redis(self, *, stop: bool) -> None:

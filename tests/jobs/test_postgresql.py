@@ -1,0 +1,156 @@
+"""What only a server with connections of its own can show."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import DatabaseError, connections, transaction
+
+from django_sidekick import BaseJob
+from django_sidekick.jobs.execute import build_executor
+from django_sidekick.wire.outcome import Delivery
+from tests.app.jobs import NoopJob
+from tests.app.models import Order
+from tests.test_middleware import in_a_thread
+
+pytestmark = pytest.mark.usefixtures("redis")
+
+
+@pytest.fixture(autouse=True)
+def database(postgresql_alias, django_db_blocker):
+    with django_db_blocker.unblock():
+        Order.objects.using(postgresql_alias).delete()
+        yield connections[postgresql_alias]
+
+
+class BackendJob(BaseJob):
+    """Note which of the server's processes serves this thread; be cut off from it if asked."""
+
+    seen: list[int] = []
+
+    def perform(self, *, cut: bool = False) -> None:
+        with connections["postgresql"].cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            self.seen.append(cursor.fetchone()[0])
+            if cut:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+class HalfWayJob(BaseJob):
+    """Leave a transaction open, as a job that was interrupted does."""
+
+    def perform(self) -> None:
+        transaction.atomic(using="postgresql").__enter__()
+        Order.objects.using("postgresql").create(state="never")
+
+
+def run(executor, job_class, **kwargs):
+    job_class.set(enqueue="immediately").perform_later(**kwargs)
+    from django_sidekick.broker.broker import get_broker
+
+    raw = get_broker().client.rpop("queue:default")
+    return executor(Delivery(1, "default", raw))
+
+
+def test_a_connection_that_broke_is_replaced_for_the_next_job(sidekick_settings):
+    executor, BackendJob.seen = build_executor(sidekick_settings()), []
+
+    def jobs():
+        kinds = [run(executor, BackendJob, cut=cut).kind for cut in (False, False, True, False)]
+        connections["postgresql"].close()
+        return kinds
+
+    assert in_a_thread(jobs) == ["done", "done", "retry", "done"]
+    first, second, third, fourth = BackendJob.seen
+    assert first == second == third != fourth
+
+
+def test_an_open_transaction_ends_with_its_job(sidekick_settings, database):
+    executor = build_executor(sidekick_settings())
+
+    def jobs():
+        outcome = run(executor, HalfWayJob)
+        link = connections["postgresql"]
+        return outcome.kind, link.in_atomic_block, link.connection
+
+    assert in_a_thread(jobs) == ("done", False, None)
+    assert Order.objects.using("postgresql").count() == 0
+    with database.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
+        assert cursor.fetchone() == (0,)
+
+
+def test_a_job_sees_the_row_that_its_transaction_wrote(redis):
+    with transaction.atomic(using="postgresql"):
+        order = Order.objects.using("postgresql").create()
+        job = NoopJob.set(using="postgresql").perform_later(order.pk)
+        assert (job.enqueued, redis.llen("queue:default")) == (None, 0)
+
+    assert (job.enqueued, redis.llen("queue:default")) == (True, 1)
+
+
+def test_roll_backs_and_savepoints(redis):
+    later = NoopJob.set(using="postgresql").perform_later
+    with transaction.atomic(using="postgresql"):
+        later("outer")
+        with pytest.raises(DatabaseError), transaction.atomic(using="postgresql"):
+            later("savepoint")
+            connections["postgresql"].cursor().execute("SELECT 1 / 0")
+        with transaction.atomic(using="postgresql"):
+            later("nested")
+
+    with pytest.raises(RuntimeError), transaction.atomic(using="postgresql"):
+        later("never")
+        raise RuntimeError
+
+    assert [raw[raw.index(b'"args"') :].split(b"]")[0] for raw in redis.lrange("queue:default", 0, -1)] == [
+        b'"args":["nested"',
+        b'"args":["outer"',
+    ]
+
+
+def test_a_deferred_constraint_that_fails_the_commit_enqueues_nothing(redis, database):
+    with database.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE odd (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    try:
+        with pytest.raises(DatabaseError), transaction.atomic(using="postgresql"):
+            database.cursor().execute("INSERT INTO odd VALUES (1), (1)")
+            NoopJob.set(using="postgresql").perform_later()
+    finally:
+        database.cursor().execute("DROP TABLE odd")
+
+    assert redis.keys("*") == []
+
+
+def test_two_threads_commit_each_their_own(redis):
+    barrier = threading.Barrier(2, timeout=15)
+
+    def order(number, fails):
+        try:
+            with transaction.atomic(using="postgresql"):
+                NoopJob.set(using="postgresql").perform_later(number)
+                barrier.wait()
+                if fails:
+                    raise RuntimeError
+        except RuntimeError:
+            pass
+        finally:
+            connections["postgresql"].close()
+
+    threads = [threading.Thread(target=order, args=(n, n == 1)) for n in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(15)
+
+    assert redis.llen("queue:default") == 1
+    assert b'"args":[0]' in redis.lindex("queue:default", 0)
+
+
+def test_an_old_connection_is_closed_after_its_age(sidekick_settings):
+    executor, BackendJob.seen = build_executor(sidekick_settings(WORKER_CONN_MAX_AGE=0)), []
+    in_a_thread(lambda: [run(executor, BackendJob) for _ in range(2)])
+
+    first, second = BackendJob.seen
+    assert first != second
