@@ -63,7 +63,7 @@ class EnqueueError(SidekickError):
 
 
 class BrokerUnavailable(SidekickError):
-    """Redis is away."""
+    """Redis is away, or refuses for good."""
 
 
 class Fenced(SidekickError):

@@ -47,14 +47,18 @@ class Broker:
 
         One round trip. Repeated under one token while Redis is away, until `deadline` (a time.monotonic(),
         default ENQUEUE_TIMEOUT from now); then raise BrokerUnavailable, whose cause says why: the push may
-        then have been carried out by a server that could not say so.
+        then have been carried out by a server that could not say so. What Redis refuses for good (a queue's
+        key that is no list) raises it at once.
         """
         if deadline is None:
             deadline = self.deadline()
         elif time.monotonic() >= deadline:
             raise BrokerUnavailable("Redis is away: the time of this COMMIT's pushes is over.")
         keys, words = self._push_words(jobs)
-        self.patience.call(lambda: run(self.client, "push", keys, words), deadline=deadline)
+        try:
+            self.patience.call(lambda: run(self.client, "push", keys, words), deadline=deadline)
+        except redis.RedisError as error:
+            raise BrokerUnavailable(f"Redis refuses the push: {error}") from error
 
     def deadline(self) -> float:
         """Return the time.monotonic() at which a call that begins now has used up ENQUEUE_TIMEOUT."""

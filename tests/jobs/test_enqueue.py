@@ -442,3 +442,13 @@ def test_without_features_and_layers_there_is_no_chain(sidekick_settings):
     from django_sidekick.jobs import enqueue
 
     assert enqueue._client_chain(sidekick_settings(FEATURES=[])) is enqueue._accept
+
+
+def test_a_queue_that_is_no_list_refuses_all_of_a_push_and_each_repeat(redis):
+    redis.set("queue:broken", "text")
+    jobs = [NoopJob.set(queue=name).prepare() for name in ("default", "broken", "low")]
+
+    for _ in range(2):
+        with pytest.raises(EnqueueError, match="queue:broken is a string"):
+            perform_all_later(jobs)
+    assert redis.keys("*") == [b"queue:broken"]

@@ -2,9 +2,15 @@
 -- KEYS     1 push token, 2 set of queue names, 3 schedule, 4.. one list a queue
 -- ARGV     1 life of the token in s, 2 number of scheduled jobs, for each: score in epoch s, payload;
 --          then for each queue of KEYS: its name, number of payloads, payloads
--- RETURNS  1 pushed, 0 pushed before by the same token
+-- RETURNS  1 pushed, 0 pushed before by the same token; WRONGTYPE if a key is no list (no set): nothing is pushed
 -- ATOMIC   all jobs or none; SET comes first so that a server out of memory refuses before anything moves
--- COST     O(jobs), O(log n) for each scheduled one
+-- COST     O(jobs + queues), O(log n) for each scheduled one
+for key = 3, #KEYS do
+  local kind, wanted = redis.call('TYPE', KEYS[key])['ok'], key == 3 and 'zset' or 'list'
+  if kind ~= 'none' and kind ~= wanted then
+    return redis.error_reply('WRONGTYPE ' .. KEYS[key] .. ' is a ' .. kind .. ', no ' .. wanted)
+  end
+end
 if not redis.call('SET', KEYS[1], 1, 'NX', 'EX', ARGV[1]) then return 0 end
 local at = 3
 for _ = 1, tonumber(ARGV[2]) do
