@@ -128,8 +128,8 @@ def drain(count: int, settings, events_of=None) -> tuple[float, float]:
     from django_sidekick.worker.options import WorkerOptions
 
     options = WorkerOptions(settings, (("default", 0),), 10, 25.0)
-    execute = build_executor(settings, features=load_features(settings))
-    child = Child(options, execute, events_of=events_of)
+    executor = build_executor(settings, features=load_features(settings))
+    child = Child(options, executor.execute, events_of=events_of)
     main = threading.Thread(target=child.run)
 
     def run() -> None:

@@ -29,7 +29,9 @@ class Settings:
     max_retries: int = 25
     queues: tuple[tuple[str, int], ...] = (("default", 0),)
     concurrency: int = 10
-    processes: int = 0
+    processes: int = 1
+    child_max_jobs: int | None = None
+    child_max_memory_mib: int | None = None
     shutdown_timeout_s: float = 25.0
     enqueue: str = "on_commit"
     enqueue_timeout_s: float = 2.0
@@ -194,21 +196,15 @@ def _enqueue(value: Any) -> str:
     return _choice("on_commit", "immediately")(value)
 
 
-def _processes(value: Any) -> int:
-    if value != 0 or isinstance(value, bool):
-        raise ValueError(
-            "must be 0 until the supervisor is built (start runworker as often as you want processes)"
-        )
-    return 0
-
-
 _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "REDIS": ("redis", _redis),
     "KEY_PREFIX": ("key_prefix", _text),
     "MAX_RETRIES": ("max_retries", _integer(0)),
     "QUEUES": ("queues", _queues),
     "CONCURRENCY": ("concurrency", _integer(1)),
-    "PROCESSES": ("processes", _processes),
+    "PROCESSES": ("processes", _integer(0)),
+    "CHILD_MAX_JOBS": ("child_max_jobs", _integer(1, optional=True)),
+    "CHILD_MAX_MEMORY_MIB": ("child_max_memory_mib", _integer(1, optional=True)),
     "SHUTDOWN_TIMEOUT": ("shutdown_timeout_s", _seconds()),
     "ENQUEUE": ("enqueue", _enqueue),
     "ENQUEUE_TIMEOUT": ("enqueue_timeout_s", _seconds()),

@@ -70,6 +70,17 @@ class Fenced(SidekickError):
     """The lease of this process ran out and its jobs were taken over."""
 
 
+class ProcessDied(SidekickError):
+    """The process died while it ran this job."""
+
+    def __init__(self, identity: str, times: int) -> None:
+        super().__init__(
+            f"The process died {times} times within 72 hours while it ran this job; the last one was {identity}. "
+            "It is not run again by itself: a segmentation fault, or out of memory?"
+        )
+        self.identity = identity
+
+
 class Retry(Exception):
     """Raise from perform() to run the job again later; it counts as one of its retries.
 

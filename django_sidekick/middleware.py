@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import Any
 
 from django.db import DatabaseError, connections
@@ -48,37 +49,19 @@ class DatabaseConnections:
     """Keep each thread's database connections between jobs, and none that is broken, old or mid-transaction.
 
     Cheaper than close_old_connections() twice a job: Django tells when a thread opens a connection, so a job
-    without one costs a look at an empty list, and one with one a look at the clock.
+    without one costs a look at a flag, and one with one a look at the clock.
     """
 
     def __init__(self, max_age_s: float | None) -> None:
+        self.opened_any = False
+        """Whether a job's thread has ever opened a connection: until then there is nothing to look after."""
         self._max_age_s = max_age_s
         self._local = threading.local()
         connection_created.connect(self._note, dispatch_uid=id(self))
 
-    def layer(self, call_next: Handler) -> Handler:
-        """Check before the job what an earlier one may have broken, and after it what it has left behind."""
-        local = self._local
-
-        def kept(job: Any) -> Any:
-            try:
-                return call_next(job)
-            finally:
-                opened = getattr(local, "opened", None)
-                if opened:
-                    self._look_after(opened)
-
-        return kept
-
-    def _note(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
-        opened = getattr(self._local, "opened", None)
-        if opened is None:
-            opened = self._local.opened = {}
-        opened[connection.alias] = (connection, time.monotonic())
-
-    def _look_after(
-        self, opened: dict[str, tuple[BaseDatabaseWrapper, float]]
-    ) -> None:
+    def look_after(self) -> None:
+        """Close what the last job of this thread has broken, left mid-transaction, or what is too old."""
+        opened = self.opened_here
         now = time.monotonic()
         for alias, (connection, since) in list(opened.items()):
             if connection.connection is None:
@@ -86,6 +69,19 @@ class DatabaseConnections:
             elif self._is_to_be_closed(connection, now - since):
                 close(connection)
                 del opened[alias]
+
+    @property
+    def opened_here(self) -> dict[str, tuple[BaseDatabaseWrapper, float]]:
+        """What this thread has opened: by alias, the connection and when, time.monotonic()."""
+        opened: dict[str, tuple[BaseDatabaseWrapper, float]] | None
+        opened = getattr(self._local, "opened", None)
+        if opened is None:
+            opened = self._local.opened = {}
+        return opened
+
+    def _note(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
+        self.opened_here[connection.alias] = (connection, time.monotonic())
+        self.opened_any = True
 
     def _is_to_be_closed(self, connection: BaseDatabaseWrapper, age_s: float) -> bool:
         if connection.in_atomic_block or connection.needs_rollback:
@@ -116,27 +112,16 @@ def close_all() -> None:
     connections.close_all()
 
 
+current_job: ContextVar[Any] = ContextVar("django_sidekick_job", default=None)
+"""The job that this thread, or this task of the event loop, is in; None outside."""
+
+
 class JobContext(logging.Filter):
     """Give every `logging` record made inside a job the job's jid and class, as `record.jid` and `record.job`."""
 
-    _current = threading.local()
-
-    def layer(self, call_next: Handler) -> Handler:
-        """Remember the job that this thread is in."""
-        local = self._current
-
-        def remembered(job: Any) -> Any:
-            local.job = job
-            try:
-                return call_next(job)
-            finally:
-                local.job = None
-
-        return remembered
-
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the fields; empty outside a job."""
-        job = getattr(self._current, "job", None)
+        job = current_job.get()
         record.jid = job.jid if job is not None else ""
         record.job = job.name if job is not None else ""
         return True

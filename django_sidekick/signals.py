@@ -7,6 +7,9 @@ from django.dispatch import Signal
 enqueue_failed = Signal()
 """A push after a commit failed for good: `payloads` (list of dict), `error`."""
 
+worker_forked = Signal()
+"""A child of the supervisor was born: `role`, "worker" or "service". Rebuild clients that do not outlive a fork."""
+
 worker_started = Signal()
 """A process begins to take jobs: `identity`."""
 

@@ -27,7 +27,7 @@ class Outcome:
         self._broker = get_broker()
         self._client, self._keys = self._broker.client, self._broker.keys
         self._inspector = Inspector(self._broker)
-        self._owners = OwnerRegister(self._client, self._keys)
+        self._owners = OwnerRegister(self._client, self._broker.settings)
 
     def why_redis_is_away(self) -> str:
         """Return the reason why Redis cannot be used; empty if it can."""

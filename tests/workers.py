@@ -32,8 +32,8 @@ def child(*queues: str, concurrency: int = 2, timeout_s: float = 5.0, **keys: An
         shutdown_timeout_s=timeout_s,
         tag="tests",
     )
-    execute = build_executor(settings, features=load_features(settings))
-    return Child(options, execute, **keys)
+    executor = build_executor(settings, features=load_features(settings))
+    return Child(options, executor.execute, **keys)
 
 
 @contextlib.contextmanager
@@ -50,9 +50,10 @@ def running(worker: Child) -> Iterator[Child]:
 
 
 class WorkerProcess:
-    """`runworker` in a process of its own."""
+    """`runworker` in a process of its own, `-p 0` unless the words say otherwise."""
 
     def __init__(self, *words: str, **environment: str) -> None:
+        words = words if "-p" in words else ("-p", "0", *words)
         self.log = Path(tempfile.mkstemp(prefix="sidekick-worker-")[1])
         self.process = subprocess.Popen(
             [sys.executable, "-m", "django", "runworker", *words],

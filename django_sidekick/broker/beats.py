@@ -45,6 +45,13 @@ class ProcessBeat:
         signal = pipeline.execute()[-1]
         return signal.decode(errors="replace") if signal else None
 
+    def held(self, identity: str, tags: Sequence[int]) -> list[bytes | None]:
+        """Return the payloads that a process holds under these tags; None for what it holds no more."""
+        if not tags:
+            return []
+        payloads: list[bytes | None] = self._client.hmget(self._keys.inflight(identity), tags)
+        return payloads
+
     def round_trip_us(self) -> int:
         """Return the time of one PING in microseconds."""
         before = time.perf_counter()

@@ -78,7 +78,7 @@ class Broker:
                 by_queue.setdefault(queue, []).append(raw)
             else:
                 scheduled += (repr(at_s), raw)
-        words = [self._token_ttl_s, len(scheduled) // 2, *scheduled]
+        words = [self._token_ttl_s, self.keys.scheduled, len(scheduled) // 2, *scheduled]
         for queue, payloads in by_queue.items():
             keys.append(self.keys.queue(queue))
             words += (queue, len(payloads), *payloads)

@@ -18,7 +18,8 @@ from django_sidekick.wire.payload import timestamp
 
 SLICE = 100
 LONGEST_SLEEP_S = 1.0
-SLEEP_WITHOUT_TRACKING_S = 0.1
+SLEEP_UNTOLD_S = 0.1
+LEASE_S = 6.0
 
 
 class DueJobs:
@@ -45,15 +46,33 @@ class DueJobs:
         return moved
 
 
+class SchedulerLease:
+    """Which of all hosts watches the schedule to the millisecond. It lasts 6 s; ask again well before."""
+
+    def __init__(self, client: Client, keys: Keys, name: str) -> None:
+        self._client = client
+        self._key = keys.scheduler
+        self._name = name
+
+    def hold(self) -> bool:
+        """Take or renew it. Return False if another has it."""
+        return bool(run(self._client, "lead", [self._key], [self._name, int(LEASE_S * 1000)]))
+
+    def resign(self) -> None:
+        """Give it up, if it is held here."""
+        run(self._client, "resign", [self._key], [self._name])
+
+
 class DueWatch:
     """Sleep until the next job is due, or until anyone, Ruby included, puts a nearer one into the sets.
 
-    Redis itself tells of the change (CLIENT TRACKING, on a RESP3 connection of our own); where it refuses,
-    the sleeps are 0.1 s.
+    Redis itself tells of the change (CLIENT TRACKING, on a RESP3 connection of our own). Where it refuses, our
+    own pushes tell (PUBLISH), and what others put there is seen within 1 s; without RESP3, the sleeps are 0.1 s.
     """
 
     def __init__(self, settings: Settings, keys: Keys) -> None:
         self._sets = (keys.schedule, keys.retry)
+        self._channel = keys.scheduled
         client = connection.client(settings, socket_timeout_s=5.0, protocol=3)
         self._link: Any = client.connection_pool.make_connection()
         self._longest_s = 0.0
@@ -98,12 +117,15 @@ class DueWatch:
 
     def _connect(self) -> None:
         self._link.connect()
-        self._link.send_command("CLIENT", "TRACKING", "ON", "NOLOOP")
-        try:
-            self._link.read_response()
-            self._longest_s = LONGEST_SLEEP_S
-        except redis.ResponseError:
-            self._longest_s = SLEEP_WITHOUT_TRACKING_S
+        for words in (("CLIENT", "TRACKING", "ON", "NOLOOP"), ("SUBSCRIBE", self._channel)):
+            self._link.send_command(*words)
+            try:
+                self._link.read_response()
+            except redis.ResponseError:
+                self._longest_s = SLEEP_UNTOLD_S
+            else:
+                self._longest_s = LONGEST_SLEEP_S
+                return
 
 
 def _score(entries: list[Any]) -> float:

@@ -22,6 +22,9 @@ class Keys:
         self.paused = f"{prefix}paused"
         self.owners = f"{prefix}sk:owners"
         self.events = f"{prefix}sk:events"
+        self.scheduler = f"{prefix}sk:scheduler"
+        self.scheduled = f"{prefix}sk:scheduled"
+        """Channel: something was put into the schedule."""
         self._queue_prefix = f"{prefix}queue:"
 
     def queue(self, name: str) -> str:
@@ -59,6 +62,10 @@ class Keys:
     def inflight(self, identity: str) -> str:
         """Hash: what one process holds. Fields: epoch, queues, last; and tag -> payload."""
         return f"{self.prefix}sk:inflight:{identity}"
+
+    def crashes(self, job: str) -> str:
+        """Sorted set: the processes that died while they ran this job (jid or digest), by time. TTL 72 h."""
+        return f"{self.prefix}sk:crashes:{job}"
 
     def wake(self, identity: str, queue: str) -> str:
         """List: what a blocking wait has moved here; the next fetch adopts all of it."""

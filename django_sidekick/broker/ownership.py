@@ -5,27 +5,26 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import repeat
 from typing import Any
 
-from django_sidekick.broker import burial, connection
+from django_sidekick.broker import connection, settling
 from django_sidekick.broker.broker import run
 from django_sidekick.broker.connection import Client
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.patience import Patience
+from django_sidekick.broker.recovery import LEASE_S, REMEMBER_S, SLICE
 from django_sidekick.broker.waiting import QueueWait
 from django_sidekick.conf import Settings
-from django_sidekick.wire.outcome import Delivery, FollowUp, Outcome
+from django_sidekick.wire.outcome import Delivery, Outcome
 
-LEASE_S = 15
 RENEW_EVERY_S = 5
 MAX_QUEUES = 256
-SLICE = 1000
-REMEMBER_S = 10
 ENDS, GOES_ON = 1, 2
-EVENTS_MAX_LENGTH = 100_000
-_NOTHING_MOVES = {"done", "failed", "discarded"}
+_new_delivery: Callable[[tuple[int, str, bytes]], Delivery] = partial(tuple.__new__, Delivery)
+"""Delivery's own __new__ takes three times as long: once a job."""
 
 
 def new_identity() -> str:
@@ -94,7 +93,7 @@ class Ownership:
         keys += [self._queue_keys[index] for index in order]
         keys += [self._wake_keys[index] for index in order]
         words: list[Any] = [self.sequence, wanted, len(order), int(self.wait.may_have_woken), *order]
-        words += self._settling(finished, events, keys)
+        words += settling.words_of(finished, events, self.settings, self.keys, keys)
         reply = self._run(self.leader, "fetch", keys, words)
         self.wait.settled()
         return self._deliveries(reply) if reply else []
@@ -113,7 +112,7 @@ class Ownership:
     def acknowledge(self, finished: Sequence[Outcome], events: bytes = b"") -> int:
         """Settle finished jobs without fetching: one round trip. Return how many were still held."""
         keys = [self.inflight, self.keys.events]
-        words = self._settling(finished, events, keys)
+        words = settling.words_of(finished, events, self.settings, self.keys, keys)
         return int(self._run(self.client, "acknowledge", keys, words))
 
     def give_back(self, deliveries: Sequence[Delivery]) -> int:
@@ -146,45 +145,10 @@ class Ownership:
         sequence, at = self.sequence, 1
         for part in reply[0].split(b","):
             index, count = map(int, part.split(b":"))
-            tag, queue = (sequence + 1) * MAX_QUEUES + index, self.queues[index]
-            for raw in reply[at : at + count]:
-                deliveries.append(Delivery(tag, queue, raw))
-                tag += MAX_QUEUES
+            first, queue = (sequence + 1) * MAX_QUEUES + index, self.queues[index]
+            tags = range(first, first + count * MAX_QUEUES, MAX_QUEUES)
+            deliveries += map(_new_delivery, zip(tags, repeat(queue), reply[at : at + count]))
             sequence += count
             at += count
         self.sequence = sequence
         return deliveries
-
-    def _settling(
-        self, finished: Sequence[Outcome], events: bytes, keys: list[str]
-    ) -> list[Any]:
-        plain: list[int] = []
-        moved: list[Any] = []
-        count = 0
-        for outcome in finished:
-            if outcome.kind in _NOTHING_MOVES and not outcome.follow_ups:
-                plain.append(outcome.delivery.tag)
-            else:
-                moved += self._move(outcome, keys)
-                count += 1
-        return [events, EVENTS_MAX_LENGTH, len(plain), *plain, count, *moved]
-
-    def _move(self, outcome: Outcome, keys: list[str]) -> list[Any]:
-        commands = [("must", command) for command in self._commands(outcome)]
-        commands += [("may", follow_up) for follow_up in outcome.follow_ups]
-        words: list[Any] = [outcome.delivery.tag, len(commands)]
-        for mode, (command, key, arguments) in commands:
-            keys.append(key)
-            words += (mode, 2 + len(arguments), command, key, *arguments)
-        return words
-
-    def _commands(self, outcome: Outcome) -> list[FollowUp]:
-        keys = self.keys
-        if outcome.kind == "retry":
-            return [FollowUp("ZADD", keys.retry, (repr(outcome.at_s), outcome.member or b""))]
-        if outcome.kind == "dead":
-            grave = FollowUp("ZADD", keys.dead, (repr(outcome.at_s), outcome.member or b""))
-            return [grave, *burial.trimming(self.settings, keys, outcome.at_s)]
-        if outcome.kind == "released":
-            return [FollowUp("RPUSH", keys.queue(outcome.delivery.queue), (outcome.delivery.raw,))]
-        return []

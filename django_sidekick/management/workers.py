@@ -1,4 +1,4 @@
-"""Putting a worker together: settings, sidekiq.yml and command line into one process that runs."""
+"""Putting a worker together: settings, sidekiq.yml and command line into processes that run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import django
 from django.conf import settings as django_settings
 
 from django_sidekick import checks
+from django_sidekick.broker import health
 from django_sidekick.broker.backlog import Backlog
-from django_sidekick.broker.patience import Patience
+from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.feature import load_features
@@ -24,17 +25,19 @@ from django_sidekick.jobs.execute import build_executor
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.middleware import JobContext
 from django_sidekick.worker import child, configfile, turns
+from django_sidekick.worker.custody import Custody
 from django_sidekick.worker.drain import Drain
 from django_sidekick.worker.joblog import JobLog
+from django_sidekick.worker.link import Link
+from django_sidekick.worker.offspring import Role
 from django_sidekick.worker.options import WorkerOptions
+from django_sidekick.worker.reexec import Renewal, command, is_rehearsal
+from django_sidekick.worker.reload import Reloader
+from django_sidekick.worker.service import Service
+from django_sidekick.worker.supervisor import Supervisor
+from django_sidekick.worker.threads import Wake
 
 logger = logging.getLogger("sidekick")
-
-PROCESSES_REFUSED = (
-    "runworker -p {count}: several processes need the supervisor, which this version does not have yet. "
-    "Use -p 0 (the default) and start runworker as often as you want processes."
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
@@ -48,34 +51,80 @@ class Arguments:
     environment: str = ""
     tag: str = ""
     drain: bool = False
+    reload: bool = False
 
 
 def run_worker(arguments: Arguments) -> None:
-    """Run one worker process in this one until it is told to stop or, with drain, has nothing left to do.
+    """Run a worker until it is told to stop or, with drain, has nothing left to do.
 
     Raise ConfigurationError before anything has begun. Ends the interpreter hard if a job outlives the
     shutdown time-out: it was pushed back before.
     """
     options = worker_options(arguments)
-    job_log = JobLog(options.settings.log_format) if options.settings.log_jobs else None
-    _set_up_logging(options.settings)
-    features = load_features(options.settings)
-    layers = (job_log.middleware,) if job_log else ()
-    execute = build_executor(options.settings, features=features, layers=layers)
-    process = child.Child(options, execute, job_log)
-    _handle_signals(process)
+    crew = Crew(options)
+    if is_rehearsal():
+        return
+    if arguments.reload:
+        Reloader(command()).run()
+        return
     child.enable_fatal_dumps()
-    _print_banner(options, process.ownership.patience)
+    _print_banner(options)
     _warn_of_the_server()
-    process.run(_done_when(options, process))
-    _leave(process)
+    if options.processes:
+        Supervisor(options, Custody(options), crew.run_child, Renewal()).run()
+    else:
+        crew.run_alone()
+
+
+class Crew:
+    """What all processes of a worker have in common, loaded once before the first fork."""
+
+    def __init__(self, options: WorkerOptions) -> None:
+        settings = options.settings
+        self._options = options
+        self._job_log = JobLog(settings.log_format) if settings.log_jobs else None
+        _set_up_logging(settings)
+        layers = (self._job_log.middleware,) if self._job_log else ()
+        self._executor = build_executor(settings, features=load_features(settings), layers=layers)
+
+    def run_alone(self) -> None:
+        """Be the only process (-p 0)."""
+        self._run_jobs(None)
+
+    def run_child(self, role: Role, link: Link) -> None:
+        """Be one of the supervisor's children."""
+        if role == "worker":
+            self._run_jobs(link)
+        else:
+            self._serve(link)
+
+    def _run_jobs(self, link: Link | None) -> None:
+        process = child.Child(self._options, self._executor.execute, self._job_log, link=link)
+        _handle(
+            SIGTERM=process.ask_stop,
+            SIGINT=process.ask_stop,
+            SIGTSTP=process.ask_quiet,
+            SIGTTIN=child.dump_stacks,
+        )
+        process.run(_done_when(self._options, process))
+        _leave(process)
+
+    def _serve(self, link: Link) -> None:
+        service, woken = Service(self._options.settings), Wake(link)
+        _handle(
+            SIGTERM=woken.set, SIGINT=_nothing, SIGTSTP=_nothing, SIGTTIN=child.dump_stacks
+        )
+        service.start()
+        link.tell("ready")
+        while not woken.wait(60.0) and not link.is_broken:
+            pass
+        service.patience.give_up()
+        service.stop()
 
 
 def worker_options(arguments: Arguments) -> WorkerOptions:
     """Return the options in force: the command line wins over sidekiq.yml, which wins over the settings."""
     settings = get_settings()
-    if arguments.processes:
-        raise ConfigurationError(PROCESSES_REFUSED.format(count=arguments.processes))
     path, document = _config_file(arguments)
     if "max_retries" in document:
         settings = replace(settings, max_retries=document["max_retries"])
@@ -84,13 +133,17 @@ def worker_options(arguments: Arguments) -> WorkerOptions:
     timeout_s = _first(
         arguments.timeout_s, document.get("timeout"), settings.shutdown_timeout_s
     )
-    if concurrency < 1 or timeout_s < 0:
-        raise ConfigurationError("runworker: -c must be at least 1 and -t must not be negative.")
+    processes = _first(arguments.processes, settings.processes)
+    if concurrency < 1 or timeout_s < 0 or processes < 0:
+        raise ConfigurationError(
+            "runworker: -c must be at least 1, -p and -t must not be negative."
+        )
     return WorkerOptions(
         settings=settings,
         queues=queues or document.get("queues") or settings.queues,
         concurrency=concurrency,
         shutdown_timeout_s=float(timeout_s),
+        processes=processes if hasattr(os, "fork") else 0,
         tag=arguments.tag or str(document.get("tag") or _base_dir().name),
         labels=document.get("labels", ()),
         drain=arguments.drain,
@@ -118,20 +171,22 @@ def _done_when(options: WorkerOptions, process: child.Child) -> Callable[[], boo
     if not options.drain:
         return lambda: False
     own = process.ownership
-    return Drain(Backlog(own.client, own.keys, own.queues), process.owners, own).is_done
+    owners = OwnerRegister(own.client, options.settings)
+    return Drain(Backlog(own.client, own.keys, own.queues), owners, own).is_done
 
 
-def _handle_signals(process: child.Child) -> None:
-    actions = {
-        "SIGTERM": process.ask_stop,
-        "SIGINT": process.ask_stop,
-        "SIGTSTP": process.ask_quiet,
-        "SIGTTIN": child.dump_stacks,
-    }
+def _handle(**actions: Callable[[], None]) -> None:
+    """Handle signals, and let those through that the supervisor has held back since the fork."""
     for name, action in actions.items():
         number = getattr(signal, name, None)  # TSTP and TTIN are unknown on Windows
         if number is not None:
             signal.signal(number, lambda *_, act=action: act())
+            if hasattr(signal, "pthread_sigmask"):
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+
+
+def _nothing() -> None:
+    """Leave it to the supervisor."""
 
 
 def _set_up_logging(settings: Settings) -> None:
@@ -152,12 +207,12 @@ def _warn_of_the_server() -> None:
         logger.warning("%s (%s)", message.msg, message.id)
 
 
-def _print_banner(options: WorkerOptions, patience: Patience) -> None:
+def _print_banner(options: WorkerOptions) -> None:
     queues = ", ".join(f"{n},{w}" if w else n for n, w in options.queues)
     lines = [
         f"django-sidekick on Python {sys.version.split()[0]}, Django {django.get_version()}",
-        f"redis {patience.host}:{patience.port}  queues {queues} ({turns.mode(options.queues)})  "
-        f"threads {options.concurrency}  jobs known {len(JOBS)}  pid {os.getpid()}",
+        f"redis {health.address_of(options.settings)}  queues {queues} ({turns.mode(options.queues)})  "
+        f"processes {options.processes}  threads {options.concurrency}  jobs known {len(JOBS)}  pid {os.getpid()}",
     ]
     if options.config_file:
         lines.append(f"options from {options.config_file}")

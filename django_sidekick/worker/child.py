@@ -1,4 +1,4 @@
-"""One process: builds its actors, starts them, quiets and stops them."""
+"""One process that runs jobs: builds its actors, starts them, quiets and stops them."""
 
 from __future__ import annotations
 
@@ -11,45 +11,56 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from django_sidekick import signals
-from django_sidekick.broker.due import DueJobs, DueWatch
+from django_sidekick.broker.beats import ProcessBeat
 from django_sidekick.broker.ownership import Ownership
-from django_sidekick.broker.recovery import OwnerRegister
+from django_sidekick.broker.patience import Patience
 from django_sidekick.exceptions import BrokerUnavailable
 from django_sidekick.wire.outcome import Delivery, Outcome
 from django_sidekick.worker import turns
-from django_sidekick.worker.heartbeat import Heartbeat, ProcessInfo
-from django_sidekick.worker.intake import Intake
+from django_sidekick.worker.display import Display, ProcessInfo
+from django_sidekick.worker.heartbeat import CountWriter, Heartbeat
+from django_sidekick.worker.intake import LARGEST_BATCH, Intake
 from django_sidekick.worker.joblog import JobLog
+from django_sidekick.worker.journal import Journal, path_of
 from django_sidekick.worker.keeper import Keeper
+from django_sidekick.worker.link import Link
 from django_sidekick.worker.options import WorkerOptions
-from django_sidekick.worker.recovery import Lease, Recovery
-from django_sidekick.worker.scheduler import Scheduler
+from django_sidekick.worker.recovery import Lease
+from django_sidekick.worker.service import Service
 from django_sidekick.worker.threads import Ticker, Wake
 
 logger = logging.getLogger("sidekick")
 
 AWAY_AT_THE_END_S = 3.0
 CALL_OFF_EVERY_S = 0.05
+LOOK_EVERY_S = 1.0
 
 
 class Child:
-    """All actors of one process. Signal handlers only set flags here; `run` is the main thread's loop."""
+    """All actors of one process. Signal handlers only set flags here; `run` is the main thread's loop.
+
+    With a `link` it has a supervisor, which renews its lease, shows it, and recovers it; it drains when the
+    link breaks, for then the supervisor is dead. Without one it does all of that itself, and a service's work.
+    """
 
     def __init__(
         self,
         options: WorkerOptions,
-        execute: Callable[[Delivery], Outcome],
+        execute: Callable[[Delivery, float], Outcome],
         job_log: JobLog | None = None,
         events_of: Callable[[Sequence[Outcome]], bytes] | None = None,
+        link: Link | None = None,
     ) -> None:
         self.options = options
-        names = [name for name, _ in options.queues]
-        self.ownership = Ownership(options.settings, names)
+        self.ownership = Ownership(options.settings, [name for name, _ in options.queues])
+        order = turns.turns(options.queues)
         self.intake = Intake(
-            self.ownership, execute, turns.turns(options.queues), options.concurrency, events_of
+            self.ownership, execute, order, self._journal(), options.concurrency, events_of
         )
+        self.link = link
+        self.service = None if link else Service(options.settings, events_of)
         self._job_log = job_log
-        self._woken = Wake()
+        self._woken = Wake(link)
         self._quiet_asked = False
         self._stop_asked = False
         self._workers = [
@@ -60,8 +71,15 @@ class Child:
         ]
         self._build_actors()
 
+    def _journal(self) -> Journal:
+        options, own = self.options, self.ownership
+        window = 2 * LARGEST_BATCH + options.concurrency + 100 * len(own.queues)
+        return Journal(
+            path_of(options.settings.runtime_dir, own.identity), options.concurrency, window
+        )
+
     def _build_actors(self) -> None:
-        own, patience = self.ownership, self.ownership.patience
+        own = self.ownership
         info = ProcessInfo(
             self.options.queues,
             self.options.concurrency,
@@ -69,30 +87,36 @@ class Child:
             self.options.labels,
             time.time(),
         )
-        self.owners = OwnerRegister(own.client, own.keys)
-        self.heartbeat = Heartbeat(own, self.intake, info, patience, self.ask_by_name)
-        self.due_jobs = DueJobs(own.client, own.keys, self.options.settings.wire_times)
-        self._due_watch = DueWatch(self.options.settings, own.keys)
-        self._keeper = Ticker("keeper", Keeper(self.intake).tick)
-        self._lease = Ticker("lease", Lease(own, self.intake).turn)
+        self._counts = CountWriter(own, self.intake)
+        self._beats = ProcessBeat(own.client, own.keys)
+        display = Display(self._beats, info)
+        self.heartbeat = Heartbeat(own, self.intake, display, self.ask_by_name)
         self._beat = Ticker("heartbeat", self.heartbeat.turn)
-        self._recovery = Ticker("recovery", Recovery(self.owners, patience).turn)
-        self._scheduler = Ticker(
-            "scheduler", Scheduler(self.due_jobs, self._due_watch, patience).turn
-        )
-        self._log = Ticker("log", self._job_log.turn) if self._job_log else None
+        self._lease = Ticker("lease", Lease(own, self.intake).turn)
+        self._tickers = [
+            Ticker("keeper", Keeper(self.intake).tick),
+            Ticker("counts", self._counts.turn),
+        ]
+        if self._job_log:
+            self._tickers.append(Ticker("log", self._job_log.turn))
+        if not self.link:
+            self._tickers += [self._lease, self._beat]
 
     def start(self) -> None:
         """Register in Redis, however long it takes to answer, then start all threads."""
+        self._tell("identity", self.ownership.identity)
         try:
             self.ownership.register()
         except BrokerUnavailable:  # asked to stop while Redis was away
             return
-        for ticker in self._tickers():
+        for ticker in self._tickers:
             ticker.start()
+        if self.service:
+            self.service.start()
         for worker in self._workers:
             worker.start()
         signals.worker_started.send(sender=type(self), identity=self.ownership.identity)
+        self._tell("ready")
 
     def ask_quiet(self) -> None:
         """Ask for the quiet: begun jobs go on, nothing new begins. Safe in a signal handler."""
@@ -103,7 +127,8 @@ class Child:
         """Ask for the end: quiet, drain until the time-out, push back. Safe in a signal handler."""
         self._stop_asked = True
         away_s = self.options.shutdown_timeout_s if self.intake.busy else AWAY_AT_THE_END_S
-        self.ownership.patience.give_up(away_s)
+        for patience in self._patiences():
+            patience.give_up(away_s)
         self._woken.set()
 
     def ask_by_name(self, name: str) -> None:
@@ -124,15 +149,17 @@ class Child:
             is_leaving = self.intake.quiet and self.intake.waiting
             if is_leaving:
                 self._call_off()
-            self._woken.wait(CALL_OFF_EVERY_S if self.options.drain or is_leaving else 1.0)
+            self._look_around()
+            self._woken.wait(CALL_OFF_EVERY_S if self.options.drain or is_leaving else LOOK_EVERY_S)
         self.stop()
 
     def quiet(self) -> None:
         """Take nothing new; what no thread has begun goes back to its queue at once."""
         self.intake.stop_fetching()
+        self._tell("quiet")
         self._call_off()
-        self._scheduler.stop()
-        self._due_watch.wake()
+        if self.service:
+            self.service.stop_scheduling()
         try:
             self.intake.give_back()
         except BrokerUnavailable:
@@ -145,16 +172,37 @@ class Child:
         logger.info("Stopping: %d jobs are running.", self.intake.busy)
         self.quiet()
         self._drain(deadline)
-        self.ownership.patience.give_up()
+        for patience in self._patiences():
+            patience.give_up()
         try:
             self._sign_off()
         except BrokerUnavailable:
             logger.warning("Redis is away at the end: what was in flight is recovered after the lease.")
-        for ticker in self._tickers():
+        for ticker in self._tickers:
             ticker.stop()
+        if self.service:
+            self.service.stop()
         if self._job_log:
             self._job_log.flush()
         signals.worker_stopped.send(sender=type(self), identity=self.ownership.identity)
+
+    def _look_around(self) -> None:
+        """Tell the supervisor what it cannot see; if it is dead, renew the lease ourselves and drain."""
+        if not self.link:
+            return
+        if self.link.is_broken:
+            logger.warning("The supervisor is gone: draining.")
+            self._lease.start()
+            self.ask_stop()
+            return
+        self._tell("identity", self.ownership.identity)
+        most = self.options.settings.child_max_jobs
+        if most is not None and self.intake.done >= most:
+            self._tell("replace")
+
+    def _tell(self, what: str, value: str = "") -> None:
+        if self.link:
+            self.link.tell(what, value)
 
     def _drain(self, deadline: float) -> None:
         while any(worker.is_alive() for worker in self._workers):
@@ -172,9 +220,14 @@ class Child:
                 self.options.shutdown_timeout_s,
             )
         self.intake.settle()
-        self.heartbeat.leave()
+        self._counts.write()
+        if self.link:
+            self.ownership.patience.call(lambda: self._beats.leave(self.ownership.identity))
+        else:
+            self.heartbeat.leave()
         self.ownership.wait.close()
         self.ownership.leave()
+        self.intake.journal.remove()
 
     def _work(self, slot: int) -> None:
         """Be a thread of the intake; an error that leaves it is ours, and does not end the thread."""
@@ -191,9 +244,9 @@ class Child:
         except Exception:  # noqa: BLE001 only a hint: the wait ends by itself within 2 s
             logger.debug("The wait could not be called off.", exc_info=True)
 
-    def _tickers(self) -> list[Ticker]:
-        tickers = [self._lease, self._keeper, self._beat, self._recovery, self._scheduler]
-        return [*tickers, self._log] if self._log else tickers
+    def _patiences(self) -> list[Patience]:
+        own = self.ownership.patience
+        return [own, self.service.patience] if self.service else [own]
 
 
 def dump_stacks() -> None:

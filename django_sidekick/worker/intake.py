@@ -10,11 +10,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from django_sidekick.broker.ownership import Ownership
 from django_sidekick.exceptions import BrokerUnavailable, Fenced, Shutdown
 from django_sidekick.wire.outcome import Delivery, Outcome
+from django_sidekick.worker.journal import Journal, path_of
 from django_sidekick.worker.tally import Tally
 
 logger = logging.getLogger("sidekick")
@@ -23,13 +23,6 @@ PREFETCH_TARGET_S = 0.01
 LARGEST_BATCH = 250
 LARGEST_BATCH_BYTES = 1_000_000
 NO_PREFETCH_S = 0.1
-
-
-class Running(NamedTuple):
-    """What a thread is busy with, since when (epoch seconds)."""
-
-    delivery: Delivery
-    since_s: float
 
 
 class Intake:
@@ -42,15 +35,17 @@ class Intake:
     def __init__(
         self,
         ownership: Ownership,
-        execute: Callable[[Delivery], Outcome],
+        execute: Callable[[Delivery, float], Outcome],
         next_order: Callable[[], Sequence[int]],
+        journal: Journal,
         concurrency: int,
         events_of: Callable[[Sequence[Outcome]], bytes] | None = None,
     ) -> None:
         self.ownership = ownership
+        self.journal = journal
         self.buffer: deque[Delivery] = deque()
         self.finished: deque[Outcome] = deque()
-        self.running: list[Running | None] = [None] * concurrency
+        self.running: list[Delivery | None] = [None] * concurrency
         self.tallies = [Tally() for _ in range(concurrency)]
         self.quiet = False
         self.waiting = False
@@ -62,16 +57,23 @@ class Intake:
         self._leading = threading.Lock()
         self._settling = threading.Lock()
         self._starting_over = threading.Lock()
+        self._taking = threading.Lock()
         self._abandoned: set[int] = set()
+        self._fetched = 0
         self._low_water = 0
         self._largest_batch = LARGEST_BATCH
         self._rate_per_s = 0.0
         self._measured = (0, time.monotonic())
 
     def run(self, slot: int) -> None:
-        """Be one of the threads, until quiet and nothing is left for it. Never raise."""
-        buffer, running, tally = self.buffer, self.running, self.tallies[slot]
-        take, finish, execute, now = buffer.popleft, self.finished.append, self._execute, time.time
+        """Be one of the threads, until quiet and nothing is left for it. Never raise.
+
+        The journal says first what begins, then what has finished; only then the outcome is handed over.
+        """
+        buffer, running, journal = self.buffer, self.running, self.journal
+        tags, since, mark_finished = journal.tags, journal.since, journal.mark_finished
+        take, finish, execute, clock = buffer.popleft, self.finished.append, self._execute, time.perf_counter
+        count = self.tallies[slot].count
         while True:
             if len(buffer) <= self._low_water > 0:
                 self._refill_ahead()
@@ -81,18 +83,24 @@ class Intake:
                 if self._refill():
                     continue
                 return
-            running[slot] = Running(delivery, now())
+            running[slot] = delivery
+            since[slot] = began = clock()
+            tags[slot] = delivery[0]
             try:
-                outcome = execute(delivery)
+                outcome = execute(delivery, began)
             except Shutdown:
                 outcome = Outcome("released", delivery)
             except BaseException:  # execute promises not to raise: held until this process ends
                 logger.exception("A job could not be settled and stays in flight: %r", delivery)
+                running[slot], tags[slot] = None, 0
                 continue
-            finally:
-                running[slot] = None
+            if outcome[0] == "done" and not outcome[8]:
+                mark_finished(delivery[0], outcome[3], outcome[4])
+            else:
+                tags[slot] = 0
+            running[slot] = None
             finish(outcome)
-            tally.count(outcome)
+            count(outcome)
 
     @property
     def busy(self) -> int:
@@ -101,8 +109,8 @@ class Intake:
 
     @property
     def done(self) -> int:
-        """Number of jobs finished since the process began."""
-        return sum(tally.finished for tally in self.tallies)
+        """Number of jobs finished since the process began, those that were given back aside."""
+        return self._fetched - len(self.buffer) - self.busy
 
     def is_idle(self) -> bool:
         """Tell whether this process holds nothing."""
@@ -130,11 +138,12 @@ class Intake:
             return 0
         self.prefetch_after = time.monotonic() + NO_PREFETCH_S
         self._rate_per_s = 0.0
+        self._fetched -= len(unstarted)
         return self._return(unstarted)
 
     def push_back_running(self) -> int:
         """Return the jobs that are still running to their queues: what they do from now on counts for nothing."""
-        running = [job.delivery for job in self.running if job]
+        running = [delivery for delivery in self.running if delivery]
         self._abandoned |= {delivery.tag for delivery in running}
         return self._return(running)
 
@@ -148,8 +157,10 @@ class Intake:
                 "those still running here count for nothing.",
                 identity,
             )
+            self._fetched -= len(self.buffer)
             self.buffer.clear()
             self.ownership.start_over()
+            self.journal.move_to(path_of(self.journal.path.parent, self.ownership.identity))
 
     def stop_fetching(self) -> None:
         """Begin the quiet: no thread takes anything new from Redis. Idle threads end soon."""
@@ -217,6 +228,7 @@ class Intake:
             return 0
         if deliveries:
             self._bound_by_bytes(deliveries)
+            self._fetched += len(deliveries)
             self.buffer.extend(deliveries)
         return len(deliveries)
 
@@ -234,17 +246,15 @@ class Intake:
         return wanted
 
     def _bound_by_bytes(self, deliveries: list[Delivery]) -> None:
-        mean = sum(len(delivery.raw) for delivery in deliveries) / len(deliveries)
+        sample = deliveries[:: len(deliveries) // 10 + 1]
+        mean = sum(len(delivery.raw) for delivery in sample) / len(sample)
         self._largest_batch = max(1, min(LARGEST_BATCH, int(LARGEST_BATCH_BYTES / (mean + 1))))
 
     def _take_finished(self) -> list[Outcome]:
         """Take what is finished, without the jobs that are others' now: fenced off, or pushed back."""
-        finished = []
-        try:
-            for _ in range(len(self.finished)):
-                finished.append(self.finished.popleft())
-        except IndexError:  # another thread was faster
-            pass
+        take = self.finished.popleft
+        with self._taking:  # else two of us would run into each other's end and lose what they hold
+            finished = [take() for _ in range(len(self.finished))]
         oldest, abandoned = self.ownership.oldest_tag, self._abandoned
         if not oldest and not abandoned:
             return finished

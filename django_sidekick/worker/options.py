@@ -16,6 +16,7 @@ class WorkerOptions:
     queues: tuple[tuple[str, int], ...]
     concurrency: int
     shutdown_timeout_s: float
+    processes: int = 0
     tag: str = ""
     labels: tuple[str, ...] = ()
     drain: bool = False

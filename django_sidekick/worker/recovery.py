@@ -2,42 +2,152 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
+import os
 import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-from django_sidekick.broker.ownership import RENEW_EVERY_S, Ownership
+from django_sidekick.broker import settling
+from django_sidekick.broker.keys import Keys
+from django_sidekick.broker.ownership import MAX_QUEUES, RENEW_EVERY_S, Ownership
 from django_sidekick.broker.patience import Patience
 from django_sidekick.broker.recovery import OwnerRegister
-from django_sidekick.exceptions import Fenced
+from django_sidekick.conf import Settings
+from django_sidekick.exceptions import Fenced, MalformedPayload, ProcessDied
+from django_sidekick.jobs.retry import Failure, RetryRules, with_error
+from django_sidekick.wire import codec
+from django_sidekick.wire.outcome import Delivery, FollowUp, Outcome
+from django_sidekick.wire.payload import parse
+from django_sidekick.worker import journal
+from django_sidekick.worker.display import pid_of
 from django_sidekick.worker.intake import Intake
+from django_sidekick.worker.journal import Entries
 
 logger = logging.getLogger("sidekick")
 
 LOOK_EVERY_S = 2.0
 REST_S = 0.005
+CRASHES_ALLOWED = 2
+YOUNG_JOURNAL_S = 60.0
+EventsOf = Callable[[Sequence[Outcome]], bytes]
+
+
+class TakenOver(NamedTuple):
+    """What came of one dead process: jobs returned, settled as finished, buried as its killers; if more is left."""
+
+    returned: int
+    settled: int
+    buried: int
+    more: bool
+
+
+class TakeOver:
+    """Brings back what one dead process held: first fence it, then settle what its journal names, then return.
+
+    What the journal says was finished is acknowledged with its event. What was inside `perform` may have killed
+    the process: the third time within 72 hours it goes to the dead set. All the rest runs again. Each step is
+    one script that changes nothing the second time: two may do it at once, and either may die of it.
+    """
+
+    def __init__(
+        self, owners: OwnerRegister, settings: Settings, events_of: EventsOf | None = None
+    ) -> None:
+        self._owners = owners
+        self._keys = Keys(settings.key_prefix)
+        self._rules = RetryRules(settings.max_retries, settings.wire_times)
+        self._runtime_dir = settings.runtime_dir
+        self._events_of = events_of
+
+    def slice(self, identity: str, *, certain: bool = False, blame: bool = True) -> TakenOver:
+        """Bring back one slice; repeat while `more`. Raise redis-py's errors, after which a repeat is safe.
+
+        Nothing happens while its lease runs, unless it is `certain` that it is dead. Without `blame` no job is
+        held to have killed it.
+        """
+        settled = buried = 0
+        queues = self._owners.fence(identity, certain=certain)
+        path = journal.path_of(self._runtime_dir, identity)
+        if queues is None:
+            if certain:
+                path.unlink(missing_ok=True)
+            return TakenOver(0, 0, 0, more=False)
+        if path.exists():
+            entries = journal.read(path)
+            settled = self._settle_finished(identity, queues, entries)
+            if blame and (certain or not _is_alive(identity)):
+                buried = self._bury_killers(identity, queues, entries)
+        recovered = self._owners.recover(identity, certain=certain)
+        if not recovered.more and not self._owners.is_known(identity):
+            path.unlink(missing_ok=True)
+        return TakenOver(max(recovered.jobs, 0), settled, buried, recovered.more)
+
+    def _settle_finished(self, identity: str, queues: list[str], entries: Entries) -> int:
+        held = self._owners.held(identity, list(entries.finished))
+        outcomes = []
+        for tag, raw in held.items():
+            delivery = Delivery(tag, queues[tag % MAX_QUEUES], raw)
+            _, started_at_s, duration_s = entries.finished[tag]
+            outcome = Outcome("done", delivery, parse(raw), started_at_s, duration_s)
+            outcomes.append(outcome._replace(follow_ups=self._event(outcome)))
+        return self._owners.settle(identity, outcomes) if outcomes else 0
+
+    def _bury_killers(self, identity: str, queues: list[str], entries: Entries) -> int:
+        held = self._owners.held(identity, [began.tag for began in entries.running])
+        since_s = {began.tag: began.since_s for began in entries.running}
+        graves = []
+        for tag, raw in held.items():
+            times = self._owners.count_crash(_name_of(raw), identity)
+            if times > CRASHES_ALLOWED:
+                delivery = Delivery(tag, queues[tag % MAX_QUEUES], raw)
+                graves.append(self._grave(delivery, ProcessDied(identity, times), since_s[tag]))
+        return self._owners.settle(identity, graves) if graves else 0
+
+    def _grave(self, delivery: Delivery, error: ProcessDied, since_s: float) -> Outcome:
+        now_s, member, payload = time.time(), delivery.raw, None
+        try:
+            payload = with_error(parse(delivery.raw), Failure(delivery.queue, error, now_s), self._rules)
+            member = codec.dumps(payload)
+        except (MalformedPayload, TypeError, ValueError):  # what cannot be written again is buried as it came
+            logger.debug("Buried as it came: %r", delivery.raw)
+        logger.error("Job %s is dead: %s", _name_of(delivery.raw), error)
+        outcome = Outcome(
+            "dead", delivery, payload, since_s, now_s - since_s, error, member, now_s
+        )
+        return outcome._replace(follow_ups=self._event(outcome))
+
+    def _event(self, outcome: Outcome) -> tuple[FollowUp, ...]:
+        if self._events_of is None:
+            return ()
+        return (settling.event(self._keys, self._events_of([outcome])),)
 
 
 class Recovery:
     """Every running worker looks for owners whose lease is over; which of them is first does not matter."""
 
-    def __init__(self, owners: OwnerRegister, patience: Patience) -> None:
+    def __init__(self, owners: OwnerRegister, take_over: TakeOver, patience: Patience) -> None:
         self._owners = owners
+        self._take_over = take_over
         self._patience = patience
         self._counted: dict[str, int] = {}
 
     def turn(self) -> float:
-        """Return one slice of one dead owner's jobs. Return the seconds to rest before the next turn."""
+        """Return one slice of each dead owner's jobs. Return the seconds to rest before the next turn."""
         more = False
         for identity in self._patience.call(self._owners.overdue):
             more |= self._recover(identity)
         return REST_S if more else LOOK_EVERY_S * random.uniform(0.75, 1.25)
 
     def _recover(self, identity: str) -> bool:
-        slice_of = self._patience.call(lambda: self._owners.recover(identity))
-        self._counted[identity] = self._counted.get(identity, 0) + max(slice_of.jobs, 0)
-        if not slice_of.more and (jobs := self._counted.pop(identity)):
+        taken = self._patience.call(lambda: self._take_over.slice(identity))
+        self._counted[identity] = self._counted.get(identity, 0) + taken.returned
+        if not taken.more and (jobs := self._counted.pop(identity)):
             logger.warning("%s is gone: its %d jobs are back in their queues.", identity, jobs)
-        return slice_of.more
+        return taken.more
 
 
 class Lease:
@@ -55,3 +165,37 @@ class Lease:
         except Fenced:
             self._intake.start_over(identity)
         return RENEW_EVERY_S
+
+
+def sweep_journals(runtime_dir: Path, owners: OwnerRegister) -> None:
+    """Delete journals of processes that hold nothing any more: what a machine that fell over has left.
+
+    A young one may be that of a process which has not registered yet.
+    """
+    for path in runtime_dir.glob("*.journal"):
+        with contextlib.suppress(FileNotFoundError):
+            is_old = time.time() - path.stat().st_mtime > YOUNG_JOURNAL_S
+            if is_old and not owners.is_known(path.name.removesuffix(".journal")):
+                path.unlink()
+
+
+def _name_of(raw: bytes) -> str:
+    """The jid, which outlives retries; a digest for what has none."""
+    try:
+        jid = parse(raw).get("jid")
+    except MalformedPayload:
+        jid = None
+    if isinstance(jid, str) and 0 < len(jid) <= 64 and jid.isalnum():
+        return jid
+    return hashlib.sha256(raw).hexdigest()[:32]
+
+
+def _is_alive(identity: str) -> bool:
+    """Tell whether a process of this machine, as its journal is here, still runs: stopped, not dead."""
+    try:
+        os.kill(pid_of(identity), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -7,16 +7,28 @@ import select
 import socket
 import threading
 from collections.abc import Callable
+from typing import Any, Protocol
 
 from django_sidekick.exceptions import BrokerUnavailable
 
 logger = logging.getLogger("sidekick")
 
 
-class Wake:
-    """A flag that one thread waits for and that a signal handler may raise: threading.Event may lock up there."""
+class HasFileno(Protocol):
+    """What select() takes."""
 
-    def __init__(self) -> None:
+    def fileno(self) -> int:
+        """Return the number of an open file."""
+
+
+class Wake:
+    """A flag that one thread waits for and that a signal handler may raise: threading.Event may lock up there.
+
+    `other`: something else with a fileno() whose being readable ends a wait as well.
+    """
+
+    def __init__(self, other: HasFileno | None = None) -> None:
+        self._sources: list[Any] = [other] if other is not None else []
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
@@ -30,7 +42,8 @@ class Wake:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until raised, or so long. Return True if it was raised, and lower it."""
-        if not select.select([self._reader], [], [], timeout_s)[0]:
+        readable = select.select([self._reader, *self._sources], [], [], timeout_s)[0]
+        if self._reader not in readable:
             return False
         self._reader.recv(4096)
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import threading
 from typing import Any
@@ -60,3 +61,24 @@ class CoroutineJob(BaseJob):
         await asyncio.wait_for(asyncio.get_running_loop().create_future(), 0.001) if number < 0 else None
         loop = id(asyncio.get_running_loop())
         get_broker().client.rpush("loops", f"{threading.get_ident()}:{loop}")
+
+
+class HoldGilJob(BaseJob):
+    """Let no other thread of this process run for so long: C code that never gives the interpreter back."""
+
+    def perform(self, seconds: float) -> None:
+        client = get_broker().client
+        client.rpush("began", f"0:{os.getpid()}:0")
+        ctypes.PyDLL(None).usleep(int(seconds * 1_000_000))
+        client.rpush("ended", "0")
+
+
+class GrowJob(BaseJob):
+    kept: list[bytes] = []
+
+    def perform(self, mebibytes: int) -> None:
+        self.kept.append(b"x" * (mebibytes << 20))
+
+
+if os.environ.get("SIDEKICK_TEST_LISTEN"):
+    from tests.app import listeners as listeners

@@ -124,7 +124,7 @@ def test_a_process_that_was_recovered_is_fenced(redis):
     taken = own.fetch([0], 3, [])
     redis.zadd("sk:owners", {own.identity: 1})
 
-    assert worker.owners.recover(own.identity).jobs == 3
+    assert worker.service.owners.recover(own.identity).jobs == 3
     for act in (own.renew, lambda: own.fetch([0], 1, []), lambda: own.give_back(taken),
                 lambda: own.acknowledge([Outcome("done", taken[0])], b"event")):  # fmt: skip
         with pytest.raises(Fenced):
@@ -139,7 +139,7 @@ def test_a_fenced_worker_goes_on_under_a_new_name_and_settles_nothing_old(redis)
         GateJob.perform_later(1)
         wait_until(lambda: redis.llen("began"), "the job")
         redis.zadd("sk:owners", {old: 1})
-        assert worker.owners.recover(old).jobs == 1
+        assert worker.service.owners.recover(old).jobs == 1
         wait_until(lambda: redis.llen("began") == 2, "the job to run again under the new name", 20)
         assert worker.ownership.identity != old
         redis.rpush("gate", "a", "b")
@@ -154,12 +154,12 @@ def test_a_dead_owner_is_forgotten_after_a_while(redis):
     worker = child()
     worker.ownership.register()
     redis.zadd("sk:owners", {worker.ownership.identity: 1})
-    worker.owners.recover(worker.ownership.identity)
+    worker.service.owners.recover(worker.ownership.identity)
     redis.hset(worker.ownership.inflight, "fenced", "1")
     redis.zadd("sk:owners", {worker.ownership.identity: 1})
     redis.lpush(f"sk:wake:{worker.ownership.identity}|default", "late")
 
-    assert worker.owners.recover(worker.ownership.identity).jobs == 1
+    assert worker.service.owners.recover(worker.ownership.identity).jobs == 1
     assert own_keys(redis) == []
     assert redis.lrange("queue:default", 0, -1) == [b"late"]
 
@@ -168,8 +168,8 @@ def test_a_living_owner_is_not_recovered(redis):
     worker = child()
     worker.ownership.register()
 
-    assert worker.owners.recover(worker.ownership.identity).jobs == -1
-    assert worker.owners.overdue() == []
+    assert worker.service.owners.recover(worker.ownership.identity).jobs == -1
+    assert worker.service.owners.overdue() == []
 
 
 def test_a_repeated_fetch_gives_the_same_batch(redis):
@@ -297,7 +297,7 @@ class TestProcess:
     @pytest.mark.parametrize(
         ("words", "text"),
         [
-            (("-p", "2"), "supervisor"),
+            (("-p", "-1"), "-p and -t"),
             (("-c", "0"), "-c must be"),
             (("-q", "a b"), "no queue name"),
             (("-q", "a,x"), "weight"),

@@ -1,7 +1,7 @@
 -- Put new jobs on their queues and into the schedule, once for each token.
 -- KEYS     1 push token, 2 set of queue names, 3 schedule, 4.. one list a queue
--- ARGV     1 life of the token in s, 2 number of scheduled jobs, for each: score in epoch s, payload;
---          then for each queue of KEYS: its name, number of payloads, payloads
+-- ARGV     1 life of the token in s, 2 channel that is told of scheduled jobs, 3 their number, for each:
+--          score in epoch s, payload; then for each queue of KEYS: its name, number of payloads, payloads
 -- RETURNS  1 pushed, 0 pushed before by the same token; WRONGTYPE if a key is no list (no set): nothing is pushed
 -- ATOMIC   all jobs or none; SET comes first so that a server out of memory refuses before anything moves
 -- COST     O(jobs + queues), O(log n) for each scheduled one
@@ -12,11 +12,12 @@ for key = 3, #KEYS do
   end
 end
 if not redis.call('SET', KEYS[1], 1, 'NX', 'EX', ARGV[1]) then return 0 end
-local at = 3
-for _ = 1, tonumber(ARGV[2]) do
+local at, scheduled = 4, tonumber(ARGV[3])
+for _ = 1, scheduled do
   redis.call('ZADD', KEYS[3], ARGV[at], ARGV[at + 1])
   at = at + 2
 end
+if scheduled > 0 then redis.call('PUBLISH', ARGV[2], scheduled) end
 for queue = 4, #KEYS do
   local last = at + 1 + tonumber(ARGV[at + 1])
   redis.call('SADD', KEYS[2], ARGV[at])

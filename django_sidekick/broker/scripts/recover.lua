@@ -4,20 +4,17 @@
 --          ends), '2' for certain, but a wait of its may still run (it goes on under a new name), '0' if its
 --          lease is over by Redis' clock; 4 s to remember a process that may still live
 -- RETURNS  {jobs returned, 1 if more are left}; {-1, 0} if there is no such owner or its lease still runs
+--          in a slice the old order is kept, between slices it is not
 -- ATOMIC   the first slice fences the process: its epoch goes before its jobs do. One that is not dead for
 --          certain is remembered a while and swept again: a wait that the server still holds for it may
 --          move one more job into its wake list.
 -- COST     O(jobs in the slice)
+-- include fencing
 local queues = (#KEYS - 2) / 2
-local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1000000
-if not lease then return {-1, 0} end
-if ARGV[3] == '0' and now < tonumber(lease) then return {-1, 0} end
-
-redis.call('HSETNX', KEYS[2], 'fenced', now)
-redis.call('HDEL', KEYS[2], 'epoch', 'last')
-local scanned = redis.call('HSCAN', KEYS[2], 0, 'COUNT', ARGV[2])[2]
+local now = fence(KEYS[1], KEYS[2], ARGV[1], ARGV[3] ~= '0')
+if not now then return {-1, 0} end
+local page = redis.call('HSCAN', KEYS[2], redis.call('HGET', KEYS[2], 'cursor') or '0', 'COUNT', ARGV[2])
+local scanned = page[2]
 local held = {}
 for i = 1, #scanned, 2 do
   local tag = tonumber(scanned[i])
@@ -28,7 +25,9 @@ for _, job in ipairs(held) do
   redis.call('RPUSH', KEYS[3 + job[1] % 256], job[3])
   redis.call('HDEL', KEYS[2], job[2])
 end
-if redis.call('HLEN', KEYS[2]) > 1 + redis.call('HEXISTS', KEYS[2], 'queues') then return {#held, 1} end
+redis.call('HSET', KEYS[2], 'cursor', page[1])
+if redis.call('HLEN', KEYS[2]) > 2 + redis.call('HEXISTS', KEYS[2], 'queues') then return {#held, 1} end
+redis.call('HDEL', KEYS[2], 'cursor')
 
 local count = #held
 for turn = 1, queues do

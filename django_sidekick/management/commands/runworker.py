@@ -14,7 +14,7 @@ from django_sidekick.management.workers import Arguments, run_worker
 class Command(BaseCommand):
     """Run jobs until told to stop: TERM or INT drains, TSTP quiets, TTIN prints all stacks."""
 
-    help = "Run jobs of the given queues. TERM/INT: drain and end. TSTP: take nothing new. TTIN: print stacks."
+    help = "Run jobs of the given queues. TERM/INT: drain and end. TSTP: take nothing new. TTIN: print stacks. HUP: new code."
     requires_system_checks = "__all__"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -33,6 +33,10 @@ class Command(BaseCommand):
             "--drain", action="store_true", help="end when nothing is left to do now"
         )
 
+        parser.add_argument(
+            "--reload", action="store_true", help="start anew when code has changed (development)"
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Compose the worker and run it. Raise CommandError for what cannot be served."""
         arguments = Arguments(
@@ -44,6 +48,7 @@ class Command(BaseCommand):
             environment=options["environment"],
             tag=options["tag"],
             drain=options["drain"],
+            reload=options["reload"],
         )
         try:
             run_worker(arguments)

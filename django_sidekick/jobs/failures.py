@@ -1,0 +1,118 @@
+"""From an error to an outcome: what the rules decide, and what the job's hooks and the error handlers say."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from django_sidekick.conf import Settings
+from django_sidekick.exceptions import ConfigurationError, Discard, MalformedPayload, Retry
+from django_sidekick.jobs import retry
+from django_sidekick.jobs.retry import Failure, RetryRules
+from django_sidekick.wire import codec
+from django_sidekick.wire.outcome import Delivery, Outcome
+from django_sidekick.wire.payload import parse, wrap_malformed
+
+logger = logging.getLogger("sidekick")
+
+
+class Failures:
+    """The rules decide, the job's hooks are asked and told.
+
+    A hook or handler that raises is logged; the job goes where it would have gone without it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._rules = RetryRules(settings.max_retries, settings.wire_times)
+        self._handlers = _load_handlers(settings.error_handlers)
+
+    def malformed(self, delivery: Delivery, error: MalformedPayload, now_s: float) -> Outcome:
+        """Bury what is no job: raw, or wrapped if it is JSON of another kind, so that Ruby's pages can show it."""
+        wrapped = wrap_malformed(delivery.raw, delivery.queue, now_s, self._rules.wire_times)
+        logger.error("A malformed payload from queue %s is dead: %s", delivery.queue, error)
+        self._tell_handlers(error, {"queue": delivery.queue, "raw": delivery.raw})
+        return Outcome(
+            "dead", delivery, None, now_s, 0.0, error, wrapped or delivery.raw, at_s=now_s
+        )
+
+    def outcome(
+        self, delivery: Delivery, payload: dict[str, Any], job: Any, error: BaseException
+    ) -> Outcome:
+        """Decide where a failed job goes. The text is made of the payload as it was fetched, parsed anew."""
+        now_s = time.time()
+        if isinstance(error, Discard):
+            return Outcome("discarded", delivery, payload, now_s, 0.0)
+        original = parse(delivery.raw)
+        failure = Failure(delivery.queue, error, now_s)
+        fields = retry.with_error(original, failure, self._rules)
+        self._tell_handlers(error, {"queue": delivery.queue, "payload": original, "job": job})
+        if not retry.is_retried(original):
+            return self._end("failed", delivery, fields, job, failure)
+        if retry.is_exhausted(fields, now_s, self._rules):
+            return self._exhausted(delivery, fields, job, failure)
+        asked = error.wait_s if isinstance(error, Retry) else None
+        if asked is None:
+            asked = self._ask(job, "retry_in", fields["retry_count"], error)
+        if asked == "discard":
+            return self._end("discarded", delivery, fields, job, failure)
+        if asked == "kill":
+            return self._exhausted(delivery, fields, job, failure)
+        exact = isinstance(error, Retry) and error.wait_s is not None
+        wait_s = max(float(asked), 0.0) if exact else retry.delay_s(fields, asked, self._rules)
+        return Outcome(
+            "retry", delivery, payload, now_s, 0.0, error, _text(fields, delivery), now_s + wait_s
+        )
+
+    def _exhausted(
+        self, delivery: Delivery, fields: dict[str, Any], job: Any, failure: Failure
+    ) -> Outcome:
+        said = self._ask(job, "retries_exhausted", failure.error)
+        if said == "discard":
+            return self._end("discarded", delivery, fields, job, failure)
+        if fields.get("dead") is False:
+            return self._end("failed", delivery, fields, job, failure)
+        return self._end("dead", delivery, fields, job, failure)
+
+    def _end(
+        self, kind: Any, delivery: Delivery, fields: dict[str, Any], job: Any, failure: Failure
+    ) -> Outcome:
+        self._ask(job, "after_death", failure.error)
+        member = _text(fields, delivery) if kind == "dead" else None
+        return Outcome(
+            kind, delivery, fields, failure.now_s, 0.0, failure.error, member, failure.now_s
+        )
+
+    def _ask(self, job: Any, hook: str, *values: Any) -> Any:
+        if job is None:
+            return None
+        try:
+            return getattr(job, hook)(*values)
+        except Exception:  # a hook may fail; its job may not be lost by that
+            logger.exception("%s of %s raised; it is passed over.", hook, job.name)
+            return None
+
+    def _tell_handlers(self, error: BaseException, context: dict[str, Any]) -> None:
+        for handler in self._handlers:
+            try:
+                handler(error, context)
+            except Exception:  # see _ask
+                logger.exception("The error handler %r raised; it is passed over.", handler)
+
+
+def _text(fields: dict[str, Any], delivery: Delivery) -> bytes:
+    """What cannot be written again (a number beyond all bounds) goes on as it came."""
+    try:
+        return codec.dumps(fields)
+    except (TypeError, ValueError):
+        return delivery.raw
+
+
+def _load_handlers(paths: Sequence[str]) -> list[Callable[[BaseException, dict[str, Any]], None]]:
+    try:
+        return [import_string(path) for path in paths]
+    except ImportError as error:
+        raise ConfigurationError(f"SIDEKICK['ERROR_HANDLERS']: {error}") from error

@@ -1,0 +1,68 @@
+"""What every host needs once, whatever the number of its processes: scheduler and recovery."""
+
+from __future__ import annotations
+
+import logging
+
+from django_sidekick.broker import connection
+from django_sidekick.broker.due import DueJobs, DueWatch, SchedulerLease
+from django_sidekick.broker.keys import Keys
+from django_sidekick.broker.ownership import new_identity
+from django_sidekick.broker.patience import Patience
+from django_sidekick.broker.recovery import OwnerRegister
+from django_sidekick.conf import Settings
+from django_sidekick.worker.recovery import EventsOf, Recovery, TakeOver, sweep_journals
+from django_sidekick.worker.scheduler import Scheduler
+from django_sidekick.worker.threads import Ticker
+
+logger = logging.getLogger("sidekick")
+
+SWEEP_EVERY_S = 600.0
+
+
+class Service:
+    """Moves jobs whose time has come, and brings back the jobs of the dead: a thread each, one connection.
+
+    Alone in a process of its own beside the workers, so that it never waits for a job that holds the GIL; in
+    the worker's process under -p 0.
+    """
+
+    def __init__(self, settings: Settings, events_of: EventsOf | None = None) -> None:
+        self._settings = settings
+        self._client = connection.worker_client(settings)
+        self.patience = Patience(self._client)
+        self.owners = OwnerRegister(self._client, settings)
+        keys = Keys(settings.key_prefix)
+        self._watch = DueWatch(settings, keys)
+        jobs = DueJobs(self._client, keys, settings.wire_times)
+        lease = SchedulerLease(self._client, keys, new_identity())
+        self._scheduler = Scheduler(jobs, self._watch, lease, self.patience)
+        recovery = Recovery(self.owners, TakeOver(self.owners, settings, events_of), self.patience)
+        self._schedule = Ticker("scheduler", self._scheduler.turn)
+        self._tickers = [
+            self._schedule,
+            Ticker("recovery", recovery.turn),
+            Ticker("sweep", self._sweep),
+        ]
+
+    def start(self) -> None:
+        """Start the threads; each waits for Redis as long as it takes."""
+        for ticker in self._tickers:
+            ticker.start()
+
+    def stop_scheduling(self) -> None:
+        """Move no further jobs, and leave the schedule to another host at once."""
+        self._schedule.stop()
+        self._watch.wake()
+
+    def stop(self) -> None:
+        """Stop all threads. What is under way in Redis is one script, and ends."""
+        self.stop_scheduling()
+        for ticker in self._tickers:
+            ticker.stop()
+        self._schedule.join(1.0)
+        self._scheduler.resign()
+
+    def _sweep(self) -> float:
+        sweep_journals(self._settings.runtime_dir, self.owners)
+        return SWEEP_EVERY_S
