@@ -15,14 +15,20 @@ class Backlog:
     def __init__(self, client: Client, keys: Keys, queues: Sequence[str]) -> None:
         self._client = client
         self._keys = keys
-        self._queues = [keys.queue(name) for name in queues]
+        self._queues = list(queues)
 
     def size(self) -> int:
-        """Return the number of jobs in these queues plus those due in schedule and retry. One round trip."""
+        """Return the number of jobs in these queues plus those due in schedule and retry. One round trip.
+
+        What waits in a paused queue is not to be done now.
+        """
         now = repr(time.time())
         pipeline = self._client.pipeline(transaction=True)
-        for queue in self._queues:
-            pipeline.llen(queue)
+        for name in self._queues:
+            pipeline.llen(self._keys.queue(name))
         pipeline.zcount(self._keys.schedule, "-inf", now)
         pipeline.zcount(self._keys.retry, "-inf", now)
-        return int(sum(pipeline.execute()))
+        pipeline.smembers(self._keys.paused)
+        *lengths, scheduled, retried, paused = pipeline.execute()
+        waiting = zip(self._queues, lengths, strict=True)
+        return int(scheduled + retried + sum(n for name, n in waiting if name.encode() not in paused))

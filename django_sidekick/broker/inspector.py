@@ -66,6 +66,21 @@ class Inspector:
             pipeline.llen(self._keys.queue(name))
         return dict(zip(names, pipeline.execute(), strict=True))
 
+    def paused(self) -> set[str]:
+        """Return the names of the queues from which no worker takes anything."""
+        return {_text(name) for name in self._client.smembers(self._keys.paused)}
+
+    def pause(self, queue: str) -> bool:
+        """Let no worker take anything from a queue until resume(). Return False if it is paused already.
+
+        Holds from the next fetch on; what has been fetched runs. Sidekiq Pro's workers heed the same set.
+        """
+        return bool(self._client.sadd(self._keys.paused, queue))
+
+    def resume(self, queue: str) -> bool:
+        """Let workers take from a queue again, within 2 s. Return False if it was not paused."""
+        return bool(self._client.srem(self._keys.paused, queue))
+
     def find(self, jid: str) -> Location | None:
         """Return where a job is, or None. Bounded: 100,000 members of each queue and set, in slices."""
         return next((found for found in self._search(jid)), None)

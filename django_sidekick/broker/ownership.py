@@ -49,6 +49,7 @@ class Ownership:
         self.patience = Patience(self.client)
         self.sequence = 0
         self.oldest_tag = 0
+        self._paused: frozenset[int] = frozenset()
         self._enter(new_identity())
 
     def _enter(self, identity: str) -> None:
@@ -89,18 +90,27 @@ class Ownership:
         More may come than wanted: what a wait has put aside is always adopted. A reply that is lost is
         repeated by the next call. Only the leader may call this.
         """
-        keys = [self.inflight, self.keys.events]
+        keys = [self.inflight, self.keys.events, self.keys.paused]
         keys += [self._queue_keys[index] for index in order]
         keys += [self._wake_keys[index] for index in order]
         words: list[Any] = [self.sequence, wanted, len(order), int(self.wait.may_have_woken), *order]
         words += settling.words_of(finished, events, self.settings, self.keys, keys)
         reply = self._run(self.leader, "fetch", keys, words)
         self.wait.settled()
-        return self._deliveries(reply) if reply else []
+        if not reply:
+            self._paused = frozenset()
+            return []
+        taken, _, paused = reply[0].partition(b"|")
+        self._paused = frozenset(map(int, paused.split(b","))) if paused else frozenset()
+        return self._deliveries(taken, reply) if taken else []
 
     def wait_for_work(self, order: Sequence[int]) -> None:
-        """Return when one of these queues had a job (the next fetch brings it), or after 2 s. Leader only."""
-        self.patience.call(lambda: self.wait.wait(order))
+        """Return when one of these queues had a job (the next fetch brings it), or after 2 s. Leader only.
+
+        Queues that the last fetch found paused are not waited for: it finds out when they go on.
+        """
+        indexes = [index for index in order if index not in self._paused]
+        self.patience.call(lambda: self.wait.wait(indexes))
 
     def return_woken(self) -> None:
         """Put what a wait has set aside back to the front of its queue: nothing will be fetched any more."""
@@ -140,10 +150,10 @@ class Ownership:
     def _run(self, client: Client, name: str, keys: list[str], words: list[Any]) -> Any:
         return self.patience.call(lambda: run(client, name, keys, words))
 
-    def _deliveries(self, reply: list[bytes]) -> list[Delivery]:
+    def _deliveries(self, taken: bytes, reply: list[bytes]) -> list[Delivery]:
         deliveries: list[Delivery] = []
         sequence, at = self.sequence, 1
-        for part in reply[0].split(b","):
+        for part in taken.split(b","):
             index, count = map(int, part.split(b":"))
             first, queue = (sequence + 1) * MAX_QUEUES + index, self.queues[index]
             tags = range(first, first + count * MAX_QUEUES, MAX_QUEUES)

@@ -33,11 +33,16 @@ class QueueWait:
         self._connections: dict[int, Any] = {}
         self._ids: dict[int, int] = {}
         self._lock = threading.Lock()
+        self._called_off = threading.Event()
         self.may_have_woken = True
 
     def wait(self, indexes: Sequence[int]) -> None:
         """Return when one of these queues had a job, after 2 s, or when called off. Raise redis-py's errors."""
         self.may_have_woken = True
+        self._called_off.clear()
+        if not indexes:
+            self._called_off.wait(BLOCK_S)
+            return
         try:
             waiting = dict(self._arm(index) for index in indexes)
             self._read(waiting, timeout_s=BLOCK_S + 5)
@@ -54,6 +59,7 @@ class QueueWait:
 
     def call_off(self) -> None:
         """Make a wait in another thread return soon: the worker stops, or its queues changed."""
+        self._called_off.set()
         with self._lock:
             ids = list(self._ids.values())
         for client_id in ids:

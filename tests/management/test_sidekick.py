@@ -107,3 +107,18 @@ class TestSidekiqYml:
 
         with pytest.raises(ConfigurationError, match="yaml"):
             self.read(tmp_path, ":concurrency: 5")
+
+
+def test_queues_are_paused_and_resumed(redis, capsys):
+    redis.sadd("queues", "mail")
+    call_command("sidekick", "pause", "mail", "low")
+    call_command("sidekick", "pause", "mail")
+    call_command("sidekick", "status")
+    assert redis.smembers("paused") == {b"mail", b"low"}
+    call_command("sidekick", "resume", "mail", "low")
+    assert redis.smembers("paused") == set()
+
+    said = capsys.readouterr().out
+    assert "pause: mail, low" in said
+    assert "pause: nothing to do" in said
+    assert "paused" in said.split("queue mail")[1].split("\n")[0]

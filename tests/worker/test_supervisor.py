@@ -129,7 +129,7 @@ class TestDashboard:
             first, second = ready(redis, 2).values()
             self.press(redis, first, "TERM")
             wait_until(lambda: list(members(redis).values()) == [second], "the first to end", 15)
-            assert len(children_of(worker.process.pid)) == 2
+            wait_until(lambda: len(children_of(worker.process.pid)) == 2, "the first to be gone")
             self.press(redis, second, "TERM")
             assert worker.wait(20) == 0
 

@@ -240,6 +240,47 @@ def test_round_trips_per_job(redis):
     assert calls["cmdstat_evalsha"] < 1000
 
 
+class TestPausedQueues:
+    def test_nothing_is_taken_until_it_goes_on(self, redis):
+        redis.sadd("paused", "a")
+        EchoJob.set(queue="a").perform_later("a")
+        with running(child("a", "b")):
+            EchoJob.set(queue="b").perform_later("b")
+            wait_until(lambda: redis.llen("echo") == 1, "the job of the other queue")
+            assert redis.llen("queue:a") == 1
+            redis.srem("paused", "a")
+            wait_until(lambda: redis.llen("echo") == 2, "the paused one to go on", 4)
+
+    def test_all_queues_paused_is_an_idle_worker(self, redis):
+        redis.sadd("paused", "default")
+        EchoJob.perform_later()
+        redis.config_resetstat()
+        with running(child()) as worker:
+            wait_until(lambda: worker.intake.waiting, "the worker to wait")
+            redis.srem("paused", "default")
+            wait_until(lambda: redis.llen("echo") == 1, "the job", 4)
+        assert redis.info("commandstats")["cmdstat_evalsha"]["calls"] < 60
+
+    def test_what_a_wait_took_before_goes_back(self, redis):
+        own = child("a").ownership
+        own.register()
+        EchoJob.set(queue="a").perform_later()
+        own.wait_for_work([0])
+        redis.sadd("paused", "a")
+
+        assert own.fetch([0], 5, []) == []
+        assert redis.llen("queue:a") == 1
+        redis.delete("paused")
+        assert len(own.fetch([0], 5, [])) == 1
+
+    def test_drain_does_not_wait_for_them(self, redis):
+        redis.sadd("paused", "default")
+        EchoJob.perform_later()
+        with worker_process("--drain") as worker:
+            assert worker.wait() == 0
+        assert redis.llen("queue:default") == 1
+
+
 def test_dashboards_may_quiet_and_stop(redis):
     worker = child()
     with running(worker):

@@ -1,9 +1,10 @@
 -- Settle what is finished and take what is next, in one call.
--- KEYS     1 in-flight hash, 2 events stream, then the queues in this turn's order, then their wake lists
+-- KEYS     1 in-flight hash, 2 events stream, 3 set of paused queues, then the queues in this turn's order, then their wake lists
 --          in the same order, then keys that the settled jobs' commands touch
 -- ARGV     1 sequence number before this batch, 2 most jobs wanted, 3 number of queues Q,
 --          4 '1' to adopt the wake lists, then Q indexes of the queues (0-255), then as settle() reads them
--- RETURNS  {} or {"index:count,…", payload, payload, …}; FENCED if this process' jobs were taken over
+-- RETURNS  {} or {"index:count,…|index,…", payload, payload, …}: what was taken, and which queues are paused;
+--          FENCED if this process' jobs were taken over
 --          tag of a job = sequence * 256 + index of its queue
 -- ATOMIC   a job is on its queue or in the hash; the same sequence number gives the same batch again
 -- COST     O(jobs settled + jobs taken + Q)
@@ -24,6 +25,19 @@ if before == base then
   return out
 end
 
+-- Nothing is taken from a paused queue; what a wait took before it was paused goes back to its front.
+local paused, names = {}, {}
+if redis.call('EXISTS', KEYS[3]) == 1 then
+  local index = 0
+  for name in string.gmatch(redis.call('HGET', inflight, 'queues') .. '\n', '(.-)\n') do
+    if redis.call('SISMEMBER', KEYS[3], name) == 1 then
+      paused[index] = true
+      names[#names + 1] = index
+    end
+    index = index + 1
+  end
+end
+
 local out, hash, counts, sequence = {''}, {}, {}, tonumber(base)
 -- A key of another type under a queue's name gives nothing: an error here would lose what was popped before.
 local function take(key, count, index)
@@ -39,14 +53,22 @@ local function take(key, count, index)
 end
 for turn = 1, queues do
   local index = tonumber(ARGV[4 + turn])
-  if ARGV[4] == '1' then take(KEYS[2 + queues + turn], 100, index) end
+  if ARGV[4] == '1' then
+    if paused[index] then
+      while redis.call('LMOVE', KEYS[3 + queues + turn], KEYS[3 + turn], 'RIGHT', 'RIGHT') do end
+    else
+      take(KEYS[3 + queues + turn], 100, index)
+    end
+  end
 end
 for turn = 1, queues do
   local missing = wanted - #out + 1
   if missing <= 0 then break end
-  take(KEYS[2 + turn], missing, tonumber(ARGV[4 + turn]))
+  local index = tonumber(ARGV[4 + turn])
+  if not paused[index] then take(KEYS[3 + turn], missing, index) end
 end
-if #hash == 0 then return {} end
-out[1] = table.concat(counts, ',')
-redis.call('HSET', inflight, 'last', base .. '|' .. out[1], unpack(hash))
+if #hash == 0 and #names == 0 then return {} end
+local summary = table.concat(counts, ',')
+out[1] = summary .. '|' .. table.concat(names, ',')
+if #hash > 0 then redis.call('HSET', inflight, 'last', base .. '|' .. summary, unpack(hash)) end
 return out

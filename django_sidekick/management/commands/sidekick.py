@@ -18,9 +18,9 @@ from django_sidekick.management.commands import runworker
 
 
 class Command(BaseCommand):
-    """Look after jobs from a shell: status, retry, kill, delete, a development Redis, a worker."""
+    """Look after jobs from a shell: status, retry, kill, delete, pause, resume, a development Redis, a worker."""
 
-    help = "Look after jobs: worker, redis, status, retry, kill, delete."
+    help = "Look after jobs: worker, redis, status, retry, kill, delete, pause, resume."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -36,6 +36,11 @@ class Command(BaseCommand):
             ("delete", "take jobs out of Redis"),
         ):
             verbs.add_parser(verb, help=text).add_argument("jids", nargs="+", metavar="JID")
+        for verb, text in (
+            ("pause", "let no worker take from queues"),
+            ("resume", "let workers take from queues again"),
+        ):
+            verbs.add_parser(verb, help=text).add_argument("queues", nargs="+", metavar="QUEUE")
 
     def handle(self, *args: Any, verb: str, **options: Any) -> None:
         """Do what the verb says. Raise CommandError with the reason if it cannot be done."""
@@ -47,6 +52,8 @@ class Command(BaseCommand):
                 self._redis(stop=options["stop"])
             elif verb == "status":
                 self._status()
+            elif verb in ("pause", "resume"):
+                self._switch(verb, options["queues"])
             else:
                 self._each(verb, options["jids"])
         except SidekickError as error:
@@ -65,8 +72,16 @@ class Command(BaseCommand):
         inspector = Inspector(get_broker())
         for name, count in _answered(inspector.sizes).items():
             self.stdout.write(f"{name:<10} {count:>10}")
+        paused = _answered(inspector.paused)
         for name, count in _answered(inspector.queues).items():
-            self.stdout.write(f"queue {name:<20} {count:>10}")
+            note = "  paused" if name in paused else ""
+            self.stdout.write(f"queue {name:<20} {count:>10}{note}")
+
+    def _switch(self, verb: str, queues: list[str]) -> None:
+        inspector = Inspector(get_broker())
+        act = inspector.pause if verb == "pause" else inspector.resume
+        changed = [name for name in queues if _answered(partial(act, name))]
+        self.stdout.write(f"{verb}: {', '.join(changed) or 'nothing to do'}")
 
     def _each(self, verb: str, jids: list[str]) -> None:
         inspector = Inspector(get_broker())
