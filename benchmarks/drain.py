@@ -5,6 +5,7 @@ B  fetch and acknowledge only, in batches of 250, nothing decoded, one client.
 C  A and B in one thread, one after the other: the limit of one Python process.
 D  the worker: 10 threads, reliable fetch, all duties of a default configuration, job lines off.
 E  D with an event for each job.
+G  D with coroutine jobs, at most 100 at once on the event loop.
 
 Each figure stands beside its floor of the same round, with the process' CPU time per job.
 """
@@ -39,9 +40,10 @@ def cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def fill(client, count: int) -> None:
+def fill(client, count: int, job_class: str = "Noop") -> None:
     client.flushall()
-    raw = json.dumps(JOB, separators=(",", ":")).encode()
+    job = {**JOB, "class": f"benchmarks.jobs.{job_class}"}
+    raw = json.dumps(job, separators=(",", ":")).encode()
     for _ in range(0, count, 10_000):
         client.lpush("queue:default", *[raw] * 10_000)
 
@@ -62,8 +64,8 @@ def measure(name: str, count: int) -> tuple[float, float]:
     from django_sidekick.conf import get_settings
 
     client = get_broker().client
-    fill(client, count)
-    return {"A": floor_a, "B": floor_b, "C": floor_c, "D": drain, "E": drain_with_events}[name](
+    fill(client, count, "AsyncNoop" if name == "G" else "Noop")
+    return {"A": floor_a, "B": floor_b, "C": floor_c, "D": drain, "E": drain_with_events, "G": drain}[name](
         count, get_settings()
     )
 
@@ -129,7 +131,7 @@ def drain(count: int, settings, events_of=None) -> tuple[float, float]:
 
     options = WorkerOptions(settings, (("default", 0),), 10, 25.0)
     executor = build_executor(settings, features=load_features(settings))
-    child = Child(options, executor.execute, events_of=events_of)
+    child = Child(options, executor, events_of=events_of)
     main = threading.Thread(target=child.run)
 
     def run() -> None:
@@ -156,7 +158,7 @@ def drain_with_events(count: int, settings) -> tuple[float, float]:
 
 def one_round(port: int, count: int) -> dict[str, tuple[float, float]]:
     figures = {}
-    for name in "ABCDE":
+    for name in "ABCDEG":
         done = subprocess.run(
             [sys.executable, __file__, "--one", name, "--jobs", str(count)],
             env={**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.settings", "BENCH_PORT": str(port)},
@@ -171,7 +173,7 @@ def report(rounds: list[dict[str, tuple[float, float]]]) -> dict:
     import redis
 
     rows = {}
-    for name in "ABCDE":
+    for name in "ABCDEG":
         speeds = [figures[name][0] for figures in rounds]
         ratios = [figures[name][0] / figures["C"][0] for figures in rounds]
         cpus = [figures[name][1] for figures in rounds]
@@ -187,7 +189,7 @@ def report(rounds: list[dict[str, tuple[float, float]]]) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--one", choices="ABCDE")
+    parser.add_argument("--one", choices="ABCDEG")
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()

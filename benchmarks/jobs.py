@@ -10,3 +10,8 @@ from django_sidekick import BaseJob
 class Noop(BaseJob):
     def perform(self, *args: Any) -> None:
         pass
+
+
+class AsyncNoop(BaseJob):
+    async def perform(self, *args: Any) -> None:
+        pass

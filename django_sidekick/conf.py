@@ -29,6 +29,7 @@ class Settings:
     max_retries: int = 25
     queues: tuple[tuple[str, int], ...] = (("default", 0),)
     concurrency: int = 10
+    async_concurrency: int = 100
     processes: int = 1
     child_max_jobs: int | None = None
     child_max_memory_mib: int | None = None
@@ -202,6 +203,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "MAX_RETRIES": ("max_retries", _integer(0)),
     "QUEUES": ("queues", _queues),
     "CONCURRENCY": ("concurrency", _integer(1)),
+    "ASYNC_CONCURRENCY": ("async_concurrency", _integer(0)),
     "PROCESSES": ("processes", _integer(0)),
     "CHILD_MAX_JOBS": ("child_max_jobs", _integer(1, optional=True)),
     "CHILD_MAX_MEMORY_MIB": ("child_max_memory_mib", _integer(1, optional=True)),

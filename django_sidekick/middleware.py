@@ -31,6 +31,15 @@ def compose(layers: Iterable[Layer], innermost: Handler) -> Handler:
     return handler
 
 
+def can_await(layers: Iterable[Layer]) -> bool:
+    """Tell whether all layers may stand around a coroutine function.
+
+    They say so as Django's own middleware does: `django.utils.decorators.sync_and_async_middleware`, and a
+    handler made to fit what `asgiref.sync.iscoroutinefunction(call_next)` says.
+    """
+    return all(getattr(layer, "async_capable", False) for layer in layers)
+
+
 def load_layers(paths: Iterable[str], setting: str) -> list[Layer]:
     """Return the layers of dotted paths. Raise ConfigurationError naming setting and path."""
     layers: list[Layer] = []
@@ -69,6 +78,16 @@ class DatabaseConnections:
             elif self._is_to_be_closed(connection, now - since):
                 close(connection)
                 del opened[alias]
+
+    def is_any_due(self, opened: dict[str, tuple[BaseDatabaseWrapper, float]]) -> bool:
+        """Tell whether look_after(), in the thread whose `opened` this is, has anything to do. Asks no server."""
+        now = time.monotonic()
+        return any(
+            connection.connection is None
+            or connection.errors_occurred
+            or self._is_to_be_closed(connection, now - since)
+            for connection, since in opened.values()
+        )
 
     @property
     def opened_here(self) -> dict[str, tuple[BaseDatabaseWrapper, float]]:

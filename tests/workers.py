@@ -33,7 +33,7 @@ def child(*queues: str, concurrency: int = 2, timeout_s: float = 5.0, **keys: An
         tag="tests",
     )
     executor = build_executor(settings, features=load_features(settings))
-    return Child(options, executor.execute, **keys)
+    return Child(options, executor, **keys)
 
 
 @contextlib.contextmanager
@@ -79,6 +79,7 @@ class WorkerProcess:
     def close(self) -> None:
         if self.process.poll() is None:
             self.kill()
+        self.last_output = self.output()
         self.log.unlink(missing_ok=True)
 
     def wait_for(self, text: str, timeout_s: float = 15.0) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.utils.decorators import sync_and_async_middleware
+
 from django_sidekick.exceptions import ArgumentError, Discard
 from django_sidekick.feature import Feature
 from django_sidekick.wire.payload import read_time_s
@@ -36,18 +39,25 @@ def stamp_expiry(call_next: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return stamped
 
 
+@sync_and_async_middleware
 def drop_expired(call_next: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Discard a job whose `expiry` is past. A job that has failed before keeps its retries: it did begin."""
 
     def dropped(job: Any) -> Any:
-        expiry = job.payload.get("expiry")
-        if expiry is not None and "retry_count" not in job.payload:
-            last_moment_s = read_time_s(expiry)
-            if last_moment_s is not None and last_moment_s < time.time():
-                raise Discard("expired before it began")
+        if "expiry" in job.payload:
+            _refuse_expired(job.payload)
         return call_next(job)
 
+    if iscoroutinefunction(call_next):  # what dropped() returns is awaited then
+        markcoroutinefunction(dropped)
     return dropped
+
+
+def _refuse_expired(payload: dict[str, Any]) -> None:
+    last_moment_s = read_time_s(payload["expiry"])
+    has_begun = "retry_count" in payload
+    if last_moment_s is not None and last_moment_s < time.time() and not has_begun:
+        raise Discard("expired before it began")
 
 
 class Expiry(Feature):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import random
 import time
@@ -47,6 +48,9 @@ class BaseJob:
     kwargs: ClassVar[bool] = False
     using: ClassVar[str] = "default"
     name: ClassVar[str] = ""
+    awaits: ClassVar[bool] = False
+    """Whether `perform` is a coroutine function: such jobs run on the process' event loop."""
+
     _shape: ClassVar[Call]
     _fields: ClassVar[dict[str, Any]]
 
@@ -61,6 +65,7 @@ class BaseJob:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.name = cls.__dict__.get("class_name") or f"{cls.__module__}.{cls.__qualname__}"
+        cls.awaits = inspect.iscoroutinefunction(getattr(cls, "perform", None))
         if callable(getattr(cls, "perform", None)):
             registry.register(cls)
 

@@ -7,10 +7,12 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cache
 from types import CoroutineType
 from typing import Any
+
+from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import MalformedPayload, Shutdown
@@ -20,12 +22,13 @@ from django_sidekick.jobs.registry import JOBS, resolve
 from django_sidekick.middleware import (
     DatabaseConnections,
     Handler,
+    can_await,
     compose,
     current_job,
     load_layers,
 )
 from django_sidekick.wire import arguments, codec, ruby
-from django_sidekick.wire.outcome import Delivery, Outcome
+from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
 from django_sidekick.wire.payload import new_jid, parse
 
 logger = logging.getLogger("sidekick")
@@ -33,8 +36,10 @@ _runners = threading.local()
 _new = tuple.__new__
 """Makes an Outcome in a third of the time that its own __new__ takes: once a job."""
 
-Execute = Callable[[Delivery, float], Outcome]
+Execute = Callable[[Delivery, float], Outcome | Awaiting]
 """Takes a delivery and when it began, time.perf_counter()."""
+
+Finish = Callable[[Awaiting], Coroutine[Any, Any, Outcome]]
 
 
 class Executor:
@@ -43,23 +48,76 @@ class Executor:
     def __init__(
         self, settings: Settings, features: Sequence[Feature] = (), layers: Sequence[Layer] = ()
     ) -> None:
-        self._chain = _chain(settings, features, layers)
+        layers = [*layers, *_layers(settings, features)]
+        self._chain = compose(layers, perform)
+        self._async_chain = compose(layers, aperform) if can_await(layers) else None
         self._failures = Failures(settings)
         self._connections = DatabaseConnections(settings.worker_conn_max_age_s)
         self._follow_ups = [feature.follow_ups for feature in features if feature.follow_ups]
-        self._run = self._straight()
-        self.execute: Execute = self._run_and_follow if self._follow_ups else self._run
+        self._async_connections: dict[str, Any] | None = None
 
     def __call__(self, delivery: Delivery) -> Outcome:
-        """Run one delivery that begins now."""
-        return self.execute(delivery, time.perf_counter())
+        """Run one delivery that begins now, a coroutine to its end."""
+        outcome = self.execute(awaits=False)(delivery, time.perf_counter())
+        if isinstance(outcome, Awaiting):
+            raise TypeError("asked to await nothing")
+        return outcome
 
-    def _straight(self) -> Execute:
+    def execute(self, *, awaits: bool) -> Execute:
+        """Return the function that runs deliveries; with `awaits`, it returns coroutine jobs for the event loop.
+
+        They run on the thread's own loop instead if one of the layers can only stand around a plain function.
+        """
+        run = self._straight(awaits=awaits and self._async_chain is not None)
+        if not self._follow_ups:
+            return run
+
+        def run_and_follow(delivery: Delivery, began: float) -> Outcome | Awaiting:
+            outcome = run(delivery, began)
+            return outcome if isinstance(outcome, Awaiting) else self._with_follow_ups(outcome)
+
+        return run_and_follow
+
+    def finish(self) -> Finish:
+        """Return the coroutine function that runs what execute() has left to be awaited. It raises nothing.
+
+        Django's rules for coroutines hold: its synchronous parts raise SynchronousOnlyOperation there. The hooks
+        after a failure run in Django's thread for synchronous code, and may use them.
+        """
+        chain, connections, clock, enter = self._async_chain, self._connections, time.perf_counter, current_job.set
+        rarely = bool(self._follow_ups)
+
+        async def finish(awaiting: Awaiting) -> Outcome:
+            delivery, payload, job, started_at_s, began = awaiting
+            enter(job)
+            try:
+                await chain(job)  # type: ignore[misc]
+                outcome: Outcome = _new(
+                    Outcome,
+                    ("done", delivery, payload, started_at_s, clock() - began, None, None, 0.0, ()),
+                )
+            except BaseException as error:  # whatever it is, it is this job's failure
+                outcome = await self._failed_on_loop(awaiting, error)
+            if connections.opened_any:
+                await self._look_after_connections()
+            return self._with_follow_ups(outcome) if rarely else outcome
+
+        return finish
+
+    async def _failed_on_loop(self, awaiting: Awaiting, error: BaseException) -> Outcome:
+        delivery, payload, job, started_at_s, began = awaiting
+        if _is_shutdown(error):
+            return Outcome("released", delivery)  # it was pushed back before it was cancelled
+        outcome = await sync_to_async(self._failed)(delivery, payload, job, error)
+        took_s = time.perf_counter() - began
+        return outcome._replace(started_at_s=started_at_s, duration_s=took_s)
+
+    def _straight(self, *, awaits: bool) -> Execute:
         """Return the function of the hot path: everything it needs is a local name."""
         chain, connections, classes = self._chain, self._connections, JOBS
         now, clock, loads, enter = time.time, time.perf_counter, codec.loads, current_job.set
 
-        def execute(delivery: Delivery, began: float) -> Outcome:
+        def execute(delivery: Delivery, began: float) -> Outcome | Awaiting:
             """Raise nothing but Shutdown: whatever a payload, a layer, a job or a hook does is an outcome.
 
             An error of any kind, SystemExit and KeyboardInterrupt included, is the job's failure.
@@ -73,6 +131,9 @@ class Executor:
                     raise TypeError
             except Exception:  # noqa: BLE001 which of the reasons it is costs more to tell
                 return self._odd(delivery, began, started_at_s)
+            if awaits and job.awaits:
+                awaiting: Awaiting = _new(Awaiting, (delivery, payload, job, started_at_s, began))
+                return awaiting
             enter(job)
             try:
                 chain(job)
@@ -121,8 +182,14 @@ class Executor:
     ) -> Outcome:
         return self._failures.outcome(delivery, payload, job, error)
 
-    def _run_and_follow(self, delivery: Delivery, began: float) -> Outcome:
-        outcome = self._run(delivery, began)
+    async def _look_after_connections(self) -> None:
+        """Close what is broken or too old in Django's thread for synchronous code; go there only if need be."""
+        if self._async_connections is None:
+            self._async_connections = await sync_to_async(lambda: self._connections.opened_here)()
+        if self._connections.is_any_due(self._async_connections):
+            await sync_to_async(self._connections.look_after)()
+
+    def _with_follow_ups(self, outcome: Outcome) -> Outcome:
         commands = tuple(command for follow in self._follow_ups for command in follow(outcome))
         return outcome._replace(follow_ups=commands) if commands else outcome
 
@@ -156,6 +223,22 @@ def perform(job: Any) -> Any:
     return result
 
 
+@markcoroutinefunction
+def aperform(job: Any) -> Coroutine[Any, Any, Any]:
+    """Return the coroutine that does the work of a coroutine job."""
+    payload = job.payload
+    if "kwargs" in payload or "sk_encoded" in payload or payload["class"] in ruby.WRAPPERS:
+        return _perform_with_more(job, payload)
+    coroutine: Coroutine[Any, Any, Any] = job.perform(*payload["args"])
+    return coroutine
+
+
+async def _perform_with_more(job: Any, payload: dict[str, Any]) -> Any:
+    """Model instances among the arguments are read from the database, in Django's thread for that."""
+    args, kwargs = await sync_to_async(_arguments)(payload)
+    return await job.perform(*args, **kwargs)
+
+
 def _run_coroutine(coroutine: CoroutineType[Any, Any, Any]) -> Any:
     """Run on an event loop that this thread keeps; each job in a context of its own."""
     try:
@@ -187,14 +270,19 @@ def _resolve(payload: dict[str, Any]) -> type[Any]:
     return resolve(payload["class"])
 
 
-def _chain(settings: Settings, features: Sequence[Feature], outside: Sequence[Layer]) -> Handler:
-    layers = [*outside, *load_layers(settings.middleware, "MIDDLEWARE")]
+def _is_shutdown(error: BaseException) -> bool:
+    """Tell whether the process' end has cancelled this, and not the job itself."""
+    return isinstance(error, asyncio.CancelledError) and any(isinstance(a, Shutdown) for a in error.args)
+
+
+def _layers(settings: Settings, features: Sequence[Feature]) -> list[Layer]:
+    layers = load_layers(settings.middleware, "MIDDLEWARE")
     for feature in features:
         layers += feature.middleware
-    return compose(layers, perform)
+    return layers
 
 
 @cache
 def _inline_chain(settings: Settings) -> Handler:
     """Without the worker's care for connections: here they are the caller's."""
-    return _chain(settings, load_features(settings), [])
+    return compose(_layers(settings, load_features(settings)), perform)

@@ -99,7 +99,7 @@ class Crew:
             self._serve(link)
 
     def _run_jobs(self, link: Link | None) -> None:
-        process = child.Child(self._options, self._executor.execute, self._job_log, link=link)
+        process = child.Child(self._options, self._executor, self._job_log, link=link)
         _handle(
             SIGTERM=process.ask_stop,
             SIGINT=process.ask_stop,

@@ -15,6 +15,16 @@ class Delivery(NamedTuple):
     raw: bytes
 
 
+class Awaiting(NamedTuple):
+    """A job whose `perform` is a coroutine, ready for the event loop. `job` is a BaseJob."""
+
+    delivery: Delivery
+    payload: dict[str, Any]
+    job: Any
+    started_at_s: float
+    began: float
+
+
 class FollowUp(NamedTuple):
     """A plain Redis command that runs if, and only if, its job is acknowledged, in the same step."""
 

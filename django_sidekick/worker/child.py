@@ -15,11 +15,12 @@ from django_sidekick.broker.beats import ProcessBeat
 from django_sidekick.broker.ownership import Ownership
 from django_sidekick.broker.patience import Patience
 from django_sidekick.exceptions import BrokerUnavailable
-from django_sidekick.wire.outcome import Delivery, Outcome
+from django_sidekick.jobs.execute import Executor
+from django_sidekick.wire.outcome import Outcome
 from django_sidekick.worker import turns
 from django_sidekick.worker.display import Display, ProcessInfo
 from django_sidekick.worker.heartbeat import CountWriter, Heartbeat
-from django_sidekick.worker.intake import LARGEST_BATCH, Intake
+from django_sidekick.worker.intake import LARGEST_BATCH, Intake, Sizes
 from django_sidekick.worker.joblog import JobLog
 from django_sidekick.worker.journal import Journal, path_of
 from django_sidekick.worker.keeper import Keeper
@@ -46,7 +47,7 @@ class Child:
     def __init__(
         self,
         options: WorkerOptions,
-        execute: Callable[[Delivery, float], Outcome],
+        executor: Executor,
         job_log: JobLog | None = None,
         events_of: Callable[[Sequence[Outcome]], bytes] | None = None,
         link: Link | None = None,
@@ -55,7 +56,7 @@ class Child:
         self.ownership = Ownership(options.settings, [name for name, _ in options.queues])
         order = turns.turns(options.queues)
         self.intake = Intake(
-            self.ownership, execute, order, self._journal(), options.concurrency, events_of
+            self.ownership, executor, order, self._journal(), self._sizes(), events_of
         )
         self.link = link
         self.service = None if link else Service(options.settings, events_of)
@@ -71,12 +72,13 @@ class Child:
         ]
         self._build_actors()
 
+    def _sizes(self) -> Sizes:
+        return Sizes(self.options.concurrency, self.options.settings.async_concurrency)
+
     def _journal(self) -> Journal:
-        options, own = self.options, self.ownership
-        window = 2 * LARGEST_BATCH + options.concurrency + 100 * len(own.queues)
-        return Journal(
-            path_of(options.settings.runtime_dir, own.identity), options.concurrency, window
-        )
+        own, slots = self.ownership, sum(self._sizes())
+        window = 2 * LARGEST_BATCH + slots + 100 * len(own.queues)
+        return Journal(path_of(self.options.settings.runtime_dir, own.identity), slots, window)
 
     def _build_actors(self) -> None:
         own = self.ownership
@@ -205,20 +207,24 @@ class Child:
             self.link.tell(what, value)
 
     def _drain(self, deadline: float) -> None:
-        while any(worker.is_alive() for worker in self._workers):
+        while self.intake.busy or self.intake.has_unstarted or any(worker.is_alive() for worker in self._workers):
             if time.monotonic() >= deadline:
                 break
             self._call_off()
             for worker in self._workers:
-                worker.join(0 if not worker.is_alive() else CALL_OFF_EVERY_S / len(self._workers))
+                worker.join(CALL_OFF_EVERY_S / len(self._workers))
+            if self.intake.busy:
+                time.sleep(CALL_OFF_EVERY_S / 10)
 
     def _sign_off(self) -> None:
+        self.intake.give_back()
         if pushed_back := self.intake.push_back_running():
             logger.warning(
                 "%d jobs did not end within %.0f s: pushed back, they will run again.",
                 pushed_back,
                 self.options.shutdown_timeout_s,
             )
+            self.intake.loop.cancel(AWAY_AT_THE_END_S)
         self.intake.settle()
         self._counts.write()
         if self.link:

@@ -73,7 +73,7 @@ class Display:
         fields = {
             "info": self._info.as_json(identity),
             "concurrency": str(self._info.concurrency),
-            "busy": str(len(running)),
+            "busy": str(len(work)),
             "beat": repr(time.time()),
             "rtt_us": str(self._beats.round_trip_us()),
             "quiet": "true" if quiet else "false",

@@ -10,10 +10,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from django_sidekick.broker.ownership import Ownership
 from django_sidekick.exceptions import BrokerUnavailable, Fenced, Shutdown
-from django_sidekick.wire.outcome import Delivery, Outcome
+from django_sidekick.jobs.execute import Executor
+from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
+from django_sidekick.worker.eventloop import EventLoop
 from django_sidekick.worker.journal import Journal, path_of
 from django_sidekick.worker.tally import Tally
 
@@ -23,6 +26,13 @@ PREFETCH_TARGET_S = 0.01
 LARGEST_BATCH = 250
 LARGEST_BATCH_BYTES = 1_000_000
 NO_PREFETCH_S = 0.1
+
+
+class Sizes(NamedTuple):
+    """How many jobs may run at once: in threads, and as coroutines on the loop."""
+
+    threads: int
+    coroutines: int
 
 
 class Intake:
@@ -35,23 +45,26 @@ class Intake:
     def __init__(
         self,
         ownership: Ownership,
-        execute: Callable[[Delivery, float], Outcome],
+        executor: Executor,
         next_order: Callable[[], Sequence[int]],
         journal: Journal,
-        concurrency: int,
+        sizes: Sizes,
         events_of: Callable[[Sequence[Outcome]], bytes] | None = None,
     ) -> None:
         self.ownership = ownership
         self.journal = journal
         self.buffer: deque[Delivery] = deque()
         self.finished: deque[Outcome] = deque()
-        self.running: list[Delivery | None] = [None] * concurrency
-        self.tallies = [Tally() for _ in range(concurrency)]
+        self.running: list[Delivery | None] = [None] * (sizes.threads + sizes.coroutines)
+        self.tallies = [Tally() for _ in range(sizes.threads + 1)]
         self.quiet = False
         self.waiting = False
         self.prefetch_after = 0.0
         self.settled_at = 0.0
-        self._execute = execute
+        slots = range(sizes.threads, sizes.threads + sizes.coroutines)
+        self.loop = EventLoop(executor.finish(), slots, *self._loop_hooks())
+        self._threads = sizes.threads
+        self._execute = executor.execute(awaits=bool(slots))
         self._next_order = next_order
         self._events_of = events_of
         self._leading = threading.Lock()
@@ -96,25 +109,67 @@ class Intake:
                 continue
             if outcome[0] == "done" and not outcome[8]:
                 mark_finished(delivery[0], outcome[3], outcome[4])
+            elif isinstance(outcome, Awaiting):
+                tags[slot] = 0
+                self.loop.submit(outcome)
+                running[slot] = None
+                continue
             else:
                 tags[slot] = 0
             running[slot] = None
             finish(outcome)
             count(outcome)
 
+    def _loop_hooks(self) -> tuple[Callable[[int, Awaiting], None], Callable[[int, Outcome], None]]:
+        """Return what the loop calls when a coroutine job begins and ends: run() in two parts."""
+        running, journal = self.running, self.journal
+        tags, since, mark_finished = journal.tags, journal.since, journal.mark_finished
+        finish, count = self.finished.append, self.tallies[-1].count
+
+        def begin(slot: int, awaiting: Awaiting) -> None:
+            running[slot] = delivery = awaiting[0]
+            since[slot] = awaiting[4]
+            tags[slot] = delivery[0]
+
+        def end(slot: int, outcome: Outcome) -> None:
+            if outcome[0] == "done" and not outcome[8]:
+                mark_finished(outcome[1][0], outcome[3], outcome[4])
+            else:
+                tags[slot] = 0
+            running[slot] = None
+            finish(outcome)
+            count(outcome)
+
+        return begin, end
+
     @property
     def busy(self) -> int:
-        """Number of threads inside a job."""
-        return sum(job is not None for job in self.running)
+        """Number of jobs inside `perform`, in threads and on the loop."""
+        return len(self.running) - self.running.count(None)
+
+    @property
+    def busy_threads(self) -> int:
+        """Number of threads inside a job, or waiting for a place on the loop."""
+        return self._threads - self.running[: self._threads].count(None)
+
+    @property
+    def has_no_free_thread(self) -> bool:
+        """Whether what has not begun waits for a job to end."""
+        return self.busy_threads >= self._threads or bool(self.loop.waiting)
+
+    @property
+    def has_unstarted(self) -> bool:
+        """Whether anything is held here that no thread and no loop has begun."""
+        return bool(self.buffer or self.loop.waiting)
 
     @property
     def done(self) -> int:
         """Number of jobs finished since the process began, those that were given back aside."""
-        return self._fetched - len(self.buffer) - self.busy
+        return self._fetched - len(self.buffer) - self.busy - len(self.loop.waiting)
 
     def is_idle(self) -> bool:
         """Tell whether this process holds nothing."""
-        return not (self.buffer or self.busy or self.finished)
+        return not (self.buffer or self.busy or self.finished or self.loop.waiting)
 
     def settle(self) -> None:
         """Acknowledge what is finished, without fetching. For callers that do not lead."""
@@ -134,6 +189,7 @@ class Intake:
                 unstarted.append(self.buffer.popleft())
         except IndexError:
             pass
+        unstarted += [awaiting.delivery for awaiting in self.loop.take_back()]
         if not unstarted:
             return 0
         self.prefetch_after = time.monotonic() + NO_PREFETCH_S
@@ -240,7 +296,7 @@ class Intake:
             self._rate_per_s = (self._rate_per_s + (done - before) / (now - then)) / 2
             self._measured = (done, now)
         ahead = 0 if now < self.prefetch_after else int(self._rate_per_s * PREFETCH_TARGET_S)
-        free = len(self.running) - self.busy - len(self.buffer)
+        free = self._threads - self.busy_threads - len(self.buffer) - len(self.loop.waiting)
         wanted = min(self._largest_batch, max(1, free + ahead))
         self._low_water = min(wanted // 3, int(self._rate_per_s * 0.0005)) if ahead else 0
         return wanted

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from asgiref.sync import iscoroutinefunction
+from django.utils.decorators import sync_and_async_middleware
+
 WRITE_EVERY_S = 0.02
 LONGEST_BACKLOG = 100_000
 
@@ -30,28 +33,50 @@ class JobLog:
         self._format = _json_line if log_format == "json" else _text_line
         self._writing = threading.Lock()
 
+    @sync_and_async_middleware
     def middleware(self, call_next: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Note start and end around the rest of the chain. Errors pass through."""
         note, now, thread = self._lines.append, time.time, threading.get_native_id
 
-        def logged(job: Any) -> Any:
+        def begun(job: Any) -> tuple[str, str, str, float]:
             payload = job.payload
             jid, queue = str(payload.get("jid")), str(payload.get("queue"))
             name = str(payload.get("wrapped") or payload["class"])
             began = now()
             note((began, thread(), "start", name, jid, queue, None, None))
+            return name, jid, queue, began
+
+        def failed(run: tuple[str, str, str, float], error: BaseException) -> None:
+            name, jid, queue, began = run
+            ended, text = now(), f"{type(error).__name__}: {error}"
+            note((ended, thread(), "fail", name, jid, queue, ended - began, text))
+
+        def done(run: tuple[str, str, str, float]) -> None:
+            name, jid, queue, began = run
+            ended = now()
+            note((ended, thread(), "done", name, jid, queue, ended - began, None))
+
+        def logged(job: Any) -> Any:
+            run = begun(job)
             try:
                 result = call_next(job)
             except BaseException as error:
-                ended = now()
-                text = f"{type(error).__name__}: {error}"
-                note((ended, thread(), "fail", name, jid, queue, ended - began, text))
+                failed(run, error)
                 raise
-            ended = now()
-            note((ended, thread(), "done", name, jid, queue, ended - began, None))
+            done(run)
             return result
 
-        return logged
+        async def alogged(job: Any) -> Any:
+            run = begun(job)
+            try:
+                result = await call_next(job)
+            except BaseException as error:
+                failed(run, error)
+                raise
+            done(run)
+            return result
+
+        return alogged if iscoroutinefunction(call_next) else logged
 
     def turn(self) -> float:
         """Write what has been noted. Return the seconds until the next time."""

@@ -36,7 +36,7 @@ class Keeper:
     def _is_stuck(self) -> bool:
         intake = self._intake
         done = intake.done
-        if intake.buffer and done == self._done_before and intake.busy >= len(intake.running):
+        if intake.has_unstarted and done == self._done_before and intake.has_no_free_thread:
             self._stuck += 1
         else:
             self._stuck = 0

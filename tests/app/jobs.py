@@ -63,6 +63,16 @@ class CoroutineJob(BaseJob):
         get_broker().client.rpush("loops", f"{threading.get_ident()}:{loop}")
 
 
+class AsyncGateJob(BaseJob):
+    """As GateJob, on the event loop; Redis is asked in a thread, never from the loop."""
+
+    async def perform(self, number: int) -> None:
+        client = connection.client(get_settings(), socket_timeout_s=70)
+        await asyncio.to_thread(client.rpush, "began", f"{number}:{os.getpid()}")
+        await asyncio.to_thread(client.blpop, ["gate"], 60)
+        await asyncio.to_thread(client.rpush, "ended", str(number))
+
+
 class HoldGilJob(BaseJob):
     """Let no other thread of this process run for so long: C code that never gives the interpreter back."""
 

@@ -327,6 +327,8 @@ class TestProcess:
             worker.send(signal.SIGTSTP)
             worker.send(signal.SIGTTIN)
             worker.wait_for("Thread")
+            (identity,) = redis.smembers("processes")
+            wait_until(lambda: redis.hget(identity, "quiet") == b"true", "the quiet")
             EchoJob.perform_later()
             redis.rpush("gate", "go")
             wait_until(lambda: redis.llen("ended"), "the job to end")

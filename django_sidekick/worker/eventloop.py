@@ -1,0 +1,154 @@
+"""One event loop for all coroutine jobs of a process, beside its threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django_sidekick.exceptions import Shutdown
+from django_sidekick.jobs.execute import Finish
+from django_sidekick.wire.outcome import Awaiting, Outcome
+
+logger = logging.getLogger("sidekick")
+
+IS_EAGER = sys.version_info >= (3, 12)
+"""A task that begins at once, and costs no turn of the loop if it never waits."""
+
+ROOM = 250
+"""Jobs that wait for a slot before threads that bring more must wait themselves."""
+
+
+
+class EventLoop:
+    """Runs at most so many jobs at once, one slot each; more wait in a room, from which they can be given back.
+
+    It never touches Redis: threads bring the jobs and take the outcomes. Its thread starts with the first
+    coroutine job. Each job runs in a context of its own. Slots belong to the loop's thread alone.
+    """
+
+    def __init__(
+        self,
+        finish: Finish,
+        slots: range,
+        on_begin: Callable[[int, Awaiting], None],
+        on_end: Callable[[int, Outcome], None],
+    ) -> None:
+        self.waiting: deque[Awaiting] = deque()
+        self._finish = finish
+        self._on_begin = on_begin
+        self._on_end = on_end
+        self._free = deque(slots)
+        self._room = threading.Condition()
+        self._turned_away = 0
+        self._is_called = False
+        self._tasks: set[asyncio.Task[Outcome]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting = threading.Lock()
+
+    def submit(self, awaiting: Awaiting) -> None:
+        """Have a job run when there is a slot. Called by threads; one that finds the room full waits."""
+        if len(self.waiting) >= ROOM:
+            self._wait_for_room()
+        self.waiting.append(awaiting)
+        if not self._is_called:  # lowered before the room is emptied, so that nothing stays in it
+            self._is_called = True
+            (self._loop or self._start()).call_soon_threadsafe(self._take_in)
+
+    def take_back(self) -> list[Awaiting]:
+        """Return the jobs that have not begun; they will not."""
+        taken = []
+        try:
+            while True:
+                taken.append(self.waiting.popleft())
+        except IndexError:
+            pass
+        self._let_in()
+        return taken
+
+    def cancel(self, timeout_s: float) -> None:
+        """Cancel what runs, and wait so long for it to end. What comes of it counts for nothing any more."""
+        if self._loop is None:
+            return
+        ended = threading.Event()
+
+        def cancel_all() -> None:
+            for task in self._tasks:
+                task.cancel(Shutdown())
+            self._end_when_idle(ended)
+
+        self._loop.call_soon_threadsafe(cancel_all)
+        if not ended.wait(timeout_s):
+            logger.warning("%d coroutine jobs did not end when they were cancelled.", len(self._tasks))
+
+    def _wait_for_room(self) -> None:
+        with self._room:
+            self._turned_away += 1
+            self._room.wait_for(lambda: len(self.waiting) < ROOM // 2)
+            self._turned_away -= 1
+
+    def _let_in(self) -> None:
+        if self._turned_away and len(self.waiting) < ROOM // 2:
+            with self._room:
+                self._room.notify_all()
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        with self._starting:
+            if self._loop is None:
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(
+                    target=self._run, args=(loop,), name="sidekick-loop", daemon=True
+                )
+                thread.start()
+                self._loop = loop
+            return self._loop
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_forever()
+
+    def _take_in(self) -> None:
+        self._is_called = False
+        waiting, free = self.waiting, self._free
+        while free:
+            try:
+                awaiting = waiting.popleft()
+            except IndexError:
+                break
+            slot = free.popleft()
+            self._on_begin(slot, awaiting)
+            task = self._task(self._finish(awaiting))
+            if task.done():
+                self._end(slot, task)
+            else:
+                self._tasks.add(task)
+                task.add_done_callback(partial(self._end_later, slot))
+        self._let_in()
+
+    def _task(self, coroutine: Any) -> asyncio.Task[Outcome]:
+        loop, context = self._loop, contextvars.Context()
+        if IS_EAGER:
+            return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)  # type: ignore[call-arg]
+        return asyncio.Task(coroutine, loop=loop, context=context)
+
+    def _end(self, slot: int, task: asyncio.Task[Outcome]) -> None:
+        self._free.append(slot)
+        self._on_end(slot, task.result())
+
+    def _end_later(self, slot: int, task: asyncio.Task[Outcome]) -> None:
+        self._tasks.discard(task)
+        self._end(slot, task)
+        if self.waiting:
+            self._take_in()
+
+    def _end_when_idle(self, ended: threading.Event) -> None:
+        if not self._tasks or self._loop is None:
+            ended.set()
+            return
+        self._loop.call_later(0.01, self._end_when_idle, ended)

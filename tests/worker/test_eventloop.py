@@ -1,0 +1,281 @@
+"""Coroutine jobs: one loop a process, a limit of their own, Django's rules."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import os
+import signal
+import threading
+
+import pytest
+from django.core.exceptions import SynchronousOnlyOperation
+
+from django_sidekick import BaseJob
+from django_sidekick.broker.broker import get_broker
+from django_sidekick.conf import get_settings
+from django_sidekick.jobs.execute import build_executor
+from django_sidekick.wire.outcome import Awaiting, Delivery
+from tests.app.jobs import EchoJob
+from tests.app.models import Order
+from tests.conftest import wait_until
+from tests.workers import child, running, worker_process
+
+pytestmark = pytest.mark.usefixtures("redis")
+
+SEEN: list[object] = []
+GATES: list[asyncio.Event] = []
+MINE = contextvars.ContextVar("mine", default="clean")
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    SEEN.clear()
+    GATES.clear()
+
+
+class NoteJob(BaseJob):
+    async def perform(self, number, *, note=""):
+        SEEN.append((number, note, threading.current_thread().name, MINE.get(), id(asyncio.get_running_loop())))
+        MINE.set(f"dirty {number}")
+        assert asyncio.current_task() is not None
+
+
+class HeldJob(BaseJob):
+    """Wait until the test opens the gate."""
+
+    async def perform(self, number):
+        gate = asyncio.Event()
+        GATES.append(gate)
+        SEEN.append(number)
+        try:
+            await gate.wait()
+        except asyncio.CancelledError:
+            SEEN.append(f"cancelled {number}")
+            raise
+
+
+class RaisesJob(BaseJob):
+    async def perform(self, name):
+        await asyncio.wait({asyncio.ensure_future(asyncio.to_thread(lambda: None))})
+        raise {"ValueError": ValueError, "SystemExit": SystemExit, "CancelledError": asyncio.CancelledError}[name]("no")
+
+
+class SyncOrmJob(BaseJob):
+    async def perform(self):
+        Order.objects.count()
+
+    def retry_in(self, count, error):
+        SEEN.append((type(error), Order.objects.count()))  # a hook may use the ORM
+        return "discard"
+
+
+class AsyncOrmJob(BaseJob):
+    async def perform(self):
+        await Order.objects.acreate(number=5)
+        SEEN.append(await Order.objects.acount())
+
+
+def open_gates(worker):
+    for gate in GATES:
+        worker.intake.loop._loop.call_soon_threadsafe(gate.set)
+
+
+def test_they_share_one_loop_and_no_context(redis):
+    with running(child()):
+        NoteJob.perform_later(1)
+        NoteJob.perform_later(2, note="x")
+        NoteJob.perform_bulk([(n,) for n in range(3, 100)])
+        wait_until(lambda: len(SEEN) == 99, "all jobs")
+
+    assert {thread for _, _, thread, _, _ in SEEN} == {"sidekick-loop"}
+    assert {mine for *_, mine, _ in SEEN} == {"clean"}
+    assert len({loop for *_, loop in SEEN}) == 1
+    assert (2, "x") in [(number, note) for number, note, *_ in SEEN]
+    assert [k for k in redis.keys("sk:*") if not k.startswith(b"sk:push:")] == []
+
+
+def test_many_wait_at_once_beside_few_threads(sidekick_settings):
+    sidekick_settings(ASYNC_CONCURRENCY=50)
+    HeldJob.perform_bulk([(n,) for n in range(50)])
+    with running(child(concurrency=1)) as worker:
+        wait_until(lambda: len(SEEN) == 50, "all to have begun")
+        EchoJob.perform_later()
+        wait_until(lambda: get_broker().client.llen("echo"), "a job in the thread beside them")
+        assert worker.intake.busy == 50
+        open_gates(worker)
+        wait_until(worker.intake.is_idle, "their end")
+
+
+def test_their_limit_is_their_own_and_what_waits_is_given_back(redis, sidekick_settings):
+    sidekick_settings(ASYNC_CONCURRENCY=2)
+    with running(child(concurrency=1)) as worker:
+        HeldJob.perform_bulk([(n,) for n in range(6)])
+        wait_until(lambda: len(SEEN) == 2, "two to begin")
+        wait_until(lambda: redis.llen("queue:default") >= 3, "the rest to be given back")
+        open_gates(worker)
+        wait_until(lambda: len(SEEN) == 4, "two more")
+        open_gates(worker)
+        wait_until(lambda: len(SEEN) == 6, "the last two")
+        open_gates(worker)
+        wait_until(worker.intake.is_idle, "their end")
+
+    assert sorted(SEEN) == list(range(6))
+
+
+@pytest.mark.parametrize("name", ["ValueError", "SystemExit", "CancelledError"])
+def test_an_error_of_any_kind_is_the_jobs_failure(redis, name):
+    with running(child()):
+        RaisesJob.perform_later(name)
+        wait_until(lambda: redis.zcard("retry"), "the retry")
+        NoteJob.perform_later("alive")
+        wait_until(lambda: SEEN, "the next job")
+
+    assert json.loads(redis.zrange("retry", 0, 0)[0])["error_class"] == name
+
+
+@pytest.mark.django_db(transaction=True)
+class TestOrm:
+    def test_synchronous_calls_are_refused_and_hooks_may_use_them(self):
+        with running(child()):
+            SyncOrmJob.perform_later()
+            wait_until(lambda: SEEN, "the hook")
+
+        assert [(SynchronousOnlyOperation, 0)] == SEEN
+
+    def test_asynchronous_calls_work(self):
+        with running(child()):
+            AsyncOrmJob.perform_later()
+            wait_until(lambda: SEEN, "the job")
+        assert SEEN == [1]
+
+    def test_model_instances_are_read_before(self):
+        class TakesOrderJob(BaseJob):
+            async def perform(self, order):
+                SEEN.append(order.number)
+
+        TakesOrderJob.perform_later(Order.objects.create(number=9))
+        with running(child()):
+            wait_until(lambda: SEEN, "the job")
+        assert SEEN == [9]
+
+
+def test_a_broken_connection_is_replaced_for_the_next_job(sidekick_settings, postgresql_alias, django_db_blocker):
+    from asgiref.sync import sync_to_async
+    from django.db import connections
+
+    class CutJob(BaseJob):
+        async def perform(self, cut):
+            SEEN.append(await sync_to_async(self.ask)(cut))
+
+        def ask(self, cut):
+            with connections[postgresql_alias].cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                pid = cursor.fetchone()[0]
+                if cut:
+                    cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+                return pid
+
+    executor = build_executor(sidekick_settings())
+    execute, finish = executor.execute(awaits=True), executor.finish()
+
+    async def run(cut):
+        raw = json.dumps({"class": CutJob.name, "args": [cut], "jid": "j", "retry": True, "queue": "q"}).encode()
+        return (await finish(execute(Delivery(256, "q", raw), 0.0))).kind
+
+    async def run_all():
+        kinds = [await run(cut) for cut in (False, True, False)]
+        await sync_to_async(lambda: connections[postgresql_alias].close())()
+        return kinds
+
+    with django_db_blocker.unblock():
+        assert asyncio.run(run_all()) == ["done", "retry", "done"]
+    assert SEEN[0] != SEEN[1]
+
+
+def test_with_a_layer_for_threads_only_they_run_in_threads(redis, sidekick_settings):
+    sidekick_settings(MIDDLEWARE=["tests.worker.test_eventloop.plain_layer"])
+    with running(child()):
+        NoteJob.perform_later(1)
+        wait_until(lambda: len(SEEN) == 2, "the job")
+
+    assert SEEN[0] == "before"
+    assert SEEN[1][2].startswith("sidekick-job-")
+
+
+def plain_layer(call_next):
+    def run(job):
+        SEEN.append("before")
+        return call_next(job)
+
+    return run
+
+
+def test_threads_alone_by_setting(sidekick_settings):
+    sidekick_settings(ASYNC_CONCURRENCY=0)
+    with running(child()):
+        NoteJob.perform_later(1)
+        wait_until(lambda: SEEN, "the job")
+
+    assert SEEN[0][2].startswith("sidekick-job-")
+
+
+def test_what_outlives_the_shutdown_is_pushed_back_and_cancelled(redis):
+    HeldJob.perform_later(1)
+    with running(child(timeout_s=0.2)):
+        wait_until(lambda: SEEN == [1], "the job to begin")
+
+    assert SEEN == [1, "cancelled 1"]
+    assert redis.llen("queue:default") == 1
+    assert (redis.zcard("retry"), redis.get("stat:failed")) == (0, None)
+    assert [k for k in redis.keys("sk:*") if not k.startswith(b"sk:push:")] == []
+
+
+def test_a_process_ends_while_they_wait(redis):
+    from tests.app.jobs import AsyncGateJob
+
+    AsyncGateJob.perform_bulk([(n,) for n in range(5)])
+    with worker_process("-p", "1", "-t", "0.5") as worker:
+        wait_until(lambda: redis.llen("began") == 5, "all to begin")
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+    assert redis.llen("queue:default") == 5
+
+
+def test_expiry_and_log_stand_around_them_too(redis):
+    from tests.app.jobs import AsyncGateJob
+
+    AsyncGateJob.set(expires_in=0.000001).perform_later(1)
+    job = AsyncGateJob.perform_later(2)
+    with worker_process("-p", "0") as worker:
+        wait_until(lambda: redis.llen("began"), "the job that is in time")
+        redis.rpush("gate", "go")
+        worker.wait_for(f"jid={job.jid} queue=default elapsed=")
+    assert [text.split(b":")[0] for text in redis.lrange("began", 0, -1)] == [b"2"]
+    assert f"jid={job.jid} queue=default: start" in worker.last_output
+
+
+def test_a_killed_process_names_those_that_ran(redis, sidekick_settings, tmp_path):
+    from tests.app.jobs import AsyncGateJob
+
+    AsyncGateJob.perform_bulk([(n,) for n in range(3)])
+    with worker_process("-p", "1") as worker:
+        for count in (3, 6):
+            wait_until(lambda n=count: redis.llen("began") == n, "all to begin")
+            os.kill(int(redis.lindex("began", -1).split(b":")[1]), signal.SIGKILL)
+        wait_until(lambda: redis.llen("began") == 9, "all to begin again")
+        os.kill(int(redis.lindex("began", -1).split(b":")[1]), signal.SIGKILL)
+        wait_until(lambda: redis.zcard("dead") == 3, "the burial of all three")
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+
+    assert {json.loads(raw)["error_class"] for raw in redis.zrange("dead", 0, -1)} == {"ProcessDied"}
+
+
+def test_execute_leaves_coroutines_to_the_loop_only_if_asked():
+    executor = build_executor(get_settings())
+    raw = json.dumps({"class": NoteJob.name, "args": [1], "jid": "j"}).encode()
+
+    assert isinstance(executor.execute(awaits=True)(Delivery(256, "q", raw), 0.0), Awaiting)
+    assert executor.execute(awaits=False)(Delivery(256, "q", raw), 0.0).kind == "done"
