@@ -15,10 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from tests.settings import SIDEKICK_TEST_PORT, free_port
 
 DEADLINE_S = 15.0
+
+hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("patient")  # a busy machine is no failure
 
 
 def redis_binary() -> str:

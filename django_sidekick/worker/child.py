@@ -20,12 +20,13 @@ from django_sidekick.wire.outcome import Outcome
 from django_sidekick.worker import turns
 from django_sidekick.worker.display import Display, ProcessInfo
 from django_sidekick.worker.heartbeat import CountWriter, Heartbeat
-from django_sidekick.worker.intake import LARGEST_BATCH, Intake, Sizes
+from django_sidekick.worker.intake import Intake
 from django_sidekick.worker.joblog import JobLog
 from django_sidekick.worker.journal import Journal, path_of
 from django_sidekick.worker.keeper import Keeper
 from django_sidekick.worker.link import Link
-from django_sidekick.worker.options import WorkerOptions
+from django_sidekick.worker.options import Sizes, WorkerOptions
+from django_sidekick.worker.prefetch import LARGEST_BATCH
 from django_sidekick.worker.recovery import Lease
 from django_sidekick.worker.service import Service
 from django_sidekick.worker.threads import Ticker, Wake

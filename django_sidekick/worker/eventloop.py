@@ -15,6 +15,7 @@ from typing import Any
 from django_sidekick.exceptions import Shutdown
 from django_sidekick.jobs.execute import Finish
 from django_sidekick.wire.outcome import Awaiting, Outcome
+from django_sidekick.worker.threads import take_all
 
 logger = logging.getLogger("sidekick")
 
@@ -23,7 +24,6 @@ IS_EAGER = sys.version_info >= (3, 12)
 
 ROOM = 250
 """Jobs that wait for a slot before threads that bring more must wait themselves."""
-
 
 
 class EventLoop:
@@ -63,12 +63,7 @@ class EventLoop:
 
     def take_back(self) -> list[Awaiting]:
         """Return the jobs that have not begun; they will not."""
-        taken = []
-        try:
-            while True:
-                taken.append(self.waiting.popleft())
-        except IndexError:
-            pass
+        taken = take_all(self.waiting)
         self._let_in()
         return taken
 

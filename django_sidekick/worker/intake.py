@@ -10,7 +10,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from django_sidekick.broker.ownership import Ownership
 from django_sidekick.exceptions import BrokerUnavailable, Fenced, Shutdown
@@ -18,21 +17,12 @@ from django_sidekick.jobs.execute import Executor
 from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
 from django_sidekick.worker.eventloop import EventLoop
 from django_sidekick.worker.journal import Journal, path_of
+from django_sidekick.worker.options import Sizes
+from django_sidekick.worker.prefetch import Prefetch
 from django_sidekick.worker.tally import Tally
+from django_sidekick.worker.threads import take_all
 
 logger = logging.getLogger("sidekick")
-
-PREFETCH_TARGET_S = 0.01
-LARGEST_BATCH = 250
-LARGEST_BATCH_BYTES = 1_000_000
-NO_PREFETCH_S = 0.1
-
-
-class Sizes(NamedTuple):
-    """How many jobs may run at once: in threads, and as coroutines on the loop."""
-
-    threads: int
-    coroutines: int
 
 
 class Intake:
@@ -59,7 +49,6 @@ class Intake:
         self.tallies = [Tally() for _ in range(sizes.threads + 1)]
         self.quiet = False
         self.waiting = False
-        self.prefetch_after = 0.0
         self.settled_at = 0.0
         slots = range(sizes.threads, sizes.threads + sizes.coroutines)
         self.loop = EventLoop(executor.finish(), slots, *self._loop_hooks())
@@ -73,22 +62,19 @@ class Intake:
         self._taking = threading.Lock()
         self._abandoned: set[int] = set()
         self._fetched = 0
-        self._low_water = 0
-        self._largest_batch = LARGEST_BATCH
-        self._rate_per_s = 0.0
-        self._measured = (0, time.monotonic())
+        self._prefetch = Prefetch()
 
     def run(self, slot: int) -> None:
         """Be one of the threads, until quiet and nothing is left for it. Never raise.
 
         The journal says first what begins, then what has finished; only then the outcome is handed over.
         """
-        buffer, running, journal = self.buffer, self.running, self.journal
+        buffer, running, journal, prefetch = self.buffer, self.running, self.journal, self._prefetch
         tags, since, mark_finished = journal.tags, journal.since, journal.mark_finished
         take, finish, execute, clock = buffer.popleft, self.finished.append, self._execute, time.perf_counter
         count = self.tallies[slot].count
         while True:
-            if len(buffer) <= self._low_water > 0:
+            if len(buffer) <= prefetch.low_water > 0:
                 self._refill_ahead()
             try:
                 delivery = take()
@@ -163,6 +149,11 @@ class Intake:
         return bool(self.buffer or self.loop.waiting)
 
     @property
+    def _free(self) -> int:
+        """Number of threads for which nothing is here yet."""
+        return self._threads - self.busy_threads - len(self.buffer) - len(self.loop.waiting)
+
+    @property
     def done(self) -> int:
         """Number of jobs finished since the process began, those that were given back aside."""
         return self._fetched - len(self.buffer) - self.busy - len(self.loop.waiting)
@@ -183,17 +174,11 @@ class Intake:
 
     def give_back(self) -> int:
         """Return what no thread has begun to the front of its queue. Return the number of jobs."""
-        unstarted = []
-        try:
-            while True:
-                unstarted.append(self.buffer.popleft())
-        except IndexError:
-            pass
+        unstarted = take_all(self.buffer)
         unstarted += [awaiting.delivery for awaiting in self.loop.take_back()]
         if not unstarted:
             return 0
-        self.prefetch_after = time.monotonic() + NO_PREFETCH_S
-        self._rate_per_s = 0.0
+        self._prefetch.hold_back()
         self._fetched -= len(unstarted)
         return self._return(unstarted)
 
@@ -250,10 +235,10 @@ class Intake:
         if self.quiet or not self._leading.acquire(blocking=False):
             return
         try:
-            if len(self.buffer) <= self._low_water:
+            if len(self.buffer) <= self._prefetch.low_water:
                 self._fetch()
         except BrokerUnavailable:
-            self._low_water = 0
+            self._prefetch.low_water = 0
         finally:
             self._leading.release()
 
@@ -272,7 +257,7 @@ class Intake:
             self.ownership.return_woken()
 
     def _fetch(self) -> int:
-        wanted, identity = self._wanted(), self.ownership.identity
+        wanted, identity = self._prefetch.wanted(self._free, self.done), self.ownership.identity
         finished = self._take_finished()
         self.settled_at = time.monotonic()
         try:
@@ -283,28 +268,10 @@ class Intake:
             self.start_over(identity)
             return 0
         if deliveries:
-            self._bound_by_bytes(deliveries)
+            self._prefetch.weigh(deliveries)
             self._fetched += len(deliveries)
             self.buffer.extend(deliveries)
         return len(deliveries)
-
-    def _wanted(self) -> int:
-        """Free threads, and as much ahead as will be finished in 10 ms at the present rate."""
-        now, done = time.monotonic(), self.done
-        before, then = self._measured
-        if now - then > 0.0005:
-            self._rate_per_s = (self._rate_per_s + (done - before) / (now - then)) / 2
-            self._measured = (done, now)
-        ahead = 0 if now < self.prefetch_after else int(self._rate_per_s * PREFETCH_TARGET_S)
-        free = self._threads - self.busy_threads - len(self.buffer) - len(self.loop.waiting)
-        wanted = min(self._largest_batch, max(1, free + ahead))
-        self._low_water = min(wanted // 3, int(self._rate_per_s * 0.0005)) if ahead else 0
-        return wanted
-
-    def _bound_by_bytes(self, deliveries: list[Delivery]) -> None:
-        sample = deliveries[:: len(deliveries) // 10 + 1]
-        mean = sum(len(delivery.raw) for delivery in sample) / len(sample)
-        self._largest_batch = max(1, min(LARGEST_BATCH, int(LARGEST_BATCH_BYTES / (mean + 1))))
 
     def _take_finished(self) -> list[Outcome]:
         """Take what is finished, without the jobs that are others' now: fenced off, or pushed back."""

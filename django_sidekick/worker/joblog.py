@@ -18,6 +18,8 @@ WRITE_EVERY_S = 0.02
 LONGEST_BACKLOG = 100_000
 
 Line = tuple[float, int, str, str, str, str, float | None, str | None]
+Run = tuple[str, str, str, float]
+"""Class, jid, queue, and when it began, epoch seconds."""
 
 
 class JobLog:
@@ -29,6 +31,7 @@ class JobLog:
 
     def __init__(self, log_format: str = "text", stream: TextIO | None = None) -> None:
         self._lines: deque[Line] = deque(maxlen=LONGEST_BACKLOG)
+        self._note = self._lines.append
         self._stream = stream
         self._format = _json_line if log_format == "json" else _text_line
         self._writing = threading.Lock()
@@ -36,47 +39,44 @@ class JobLog:
     @sync_and_async_middleware
     def middleware(self, call_next: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Note start and end around the rest of the chain. Errors pass through."""
-        note, now, thread = self._lines.append, time.time, threading.get_native_id
-
-        def begun(job: Any) -> tuple[str, str, str, float]:
-            payload = job.payload
-            jid, queue = str(payload.get("jid")), str(payload.get("queue"))
-            name = str(payload.get("wrapped") or payload["class"])
-            began = now()
-            note((began, thread(), "start", name, jid, queue, None, None))
-            return name, jid, queue, began
-
-        def failed(run: tuple[str, str, str, float], error: BaseException) -> None:
-            name, jid, queue, began = run
-            ended, text = now(), f"{type(error).__name__}: {error}"
-            note((ended, thread(), "fail", name, jid, queue, ended - began, text))
-
-        def done(run: tuple[str, str, str, float]) -> None:
-            name, jid, queue, began = run
-            ended = now()
-            note((ended, thread(), "done", name, jid, queue, ended - began, None))
+        begin, end = self._note_start, self._note_end
 
         def logged(job: Any) -> Any:
-            run = begun(job)
+            run = begin(job)
             try:
                 result = call_next(job)
             except BaseException as error:
-                failed(run, error)
+                end(run, error)
                 raise
-            done(run)
+            end(run)
             return result
 
         async def alogged(job: Any) -> Any:
-            run = begun(job)
+            run = begin(job)
             try:
                 result = await call_next(job)
             except BaseException as error:
-                failed(run, error)
+                end(run, error)
                 raise
-            done(run)
+            end(run)
             return result
 
         return alogged if iscoroutinefunction(call_next) else logged
+
+    def _note_start(self, job: Any) -> Run:
+        payload = job.payload
+        name = str(payload.get("wrapped") or payload["class"])
+        jid, queue = str(payload.get("jid")), str(payload.get("queue"))
+        began = time.time()
+        self._note((began, threading.get_native_id(), "start", name, jid, queue, None, None))
+        return name, jid, queue, began
+
+    def _note_end(self, run: Run, error: BaseException | None = None) -> None:
+        name, jid, queue, began = run
+        ended, what, text = time.time(), "done", None
+        if error is not None:
+            what, text = "fail", f"{type(error).__name__}: {error}"
+        self._note((ended, threading.get_native_id(), what, name, jid, queue, ended - began, text))
 
     def turn(self) -> float:
         """Write what has been noted. Return the seconds until the next time."""

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from django_sidekick.conf import Settings
+
+
+class Sizes(NamedTuple):
+    """How many jobs one process may run at once: in threads, and as coroutines on the loop."""
+
+    threads: int
+    coroutines: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,24 @@ import logging
 import select
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from django_sidekick.exceptions import BrokerUnavailable
 
 logger = logging.getLogger("sidekick")
+T = TypeVar("T")
+
+
+def take_all(shared: deque[T]) -> list[T]:
+    """Empty a deque from the left, while other threads may do so too. Return what this one got."""
+    taken = []
+    try:
+        while True:
+            taken.append(shared.popleft())
+    except IndexError:
+        return taken
 
 
 class HasFileno(Protocol):

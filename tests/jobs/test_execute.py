@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_sidekick import BaseJob, Discard, Retry
@@ -208,7 +208,7 @@ def test_json_of_another_kind_is_buried_wrapped(raw):
     assert (member(outcome)["class"], member(outcome)["args"]) == ("(malformed)", [raw.decode()])
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 @given(st.binary() | st.dictionaries(st.sampled_from(["class", "args", "retry", "jid", "kwargs", "sk_encoded", "backtrace"]), st.none() | st.integers() | st.text() | st.lists(st.integers())).map(lambda d: json.dumps(d).encode()))
 def test_no_payload_ever_raises(raw):
     outcome = build_executor(build_settings({}))(Delivery(256, "q", raw))
