@@ -31,6 +31,7 @@ from django_sidekick.worker.joblog import JobLog
 from django_sidekick.worker.link import Link
 from django_sidekick.worker.offspring import Role
 from django_sidekick.worker.options import WorkerOptions
+from django_sidekick.worker.recovery import EventsOf
 from django_sidekick.worker.reexec import Renewal, command, is_rehearsal
 from django_sidekick.worker.reload import Reloader
 from django_sidekick.worker.service import Service
@@ -71,21 +72,30 @@ def run_worker(arguments: Arguments) -> None:
     _print_banner(options)
     _warn_of_the_server()
     if options.processes:
-        Supervisor(options, Custody(options), crew.run_child, Renewal()).run()
+        crew.run_supervised()
     else:
         crew.run_alone()
 
 
 class Crew:
-    """What all processes of a worker have in common, loaded once before the first fork."""
+    """What all processes of a worker have in common, loaded once before the first fork.
 
-    def __init__(self, options: WorkerOptions) -> None:
+    `events_of`: makes the blob of events that goes with an acknowledgement; None writes none.
+    """
+
+    def __init__(self, options: WorkerOptions, events_of: EventsOf | None = None) -> None:
         settings = options.settings
         self._options = options
+        self._events_of = events_of
         self._job_log = JobLog(settings.log_format) if settings.log_jobs else None
         _set_up_logging(settings)
         layers = (self._job_log.middleware,) if self._job_log else ()
         self._executor = build_executor(settings, features=load_features(settings), layers=layers)
+
+    def run_supervised(self) -> None:
+        """Fork and look after the processes that -p asks for."""
+        custody = Custody(self._options, self._events_of)
+        Supervisor(self._options, custody, self.run_child, Renewal()).run()
 
     def run_alone(self) -> None:
         """Be the only process (-p 0)."""
@@ -99,7 +109,9 @@ class Crew:
             self._serve(link)
 
     def _run_jobs(self, link: Link | None) -> None:
-        process = child.Child(self._options, self._executor, self._job_log, link=link)
+        process = child.Child(
+            self._options, self._executor, self._job_log, self._events_of, link
+        )
         _handle(
             SIGTERM=process.ask_stop,
             SIGINT=process.ask_stop,
@@ -110,7 +122,7 @@ class Crew:
         _leave(process)
 
     def _serve(self, link: Link) -> None:
-        service, woken = Service(self._options.settings), Wake(link)
+        service, woken = Service(self._options.settings, self._events_of), Wake(link)
         _handle(
             SIGTERM=woken.set, SIGINT=_nothing, SIGTSTP=_nothing, SIGTTIN=child.dump_stacks
         )

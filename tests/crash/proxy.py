@@ -1,0 +1,145 @@
+"""A proxy between a process and Redis that knows our scripts, and strikes at a chosen call of one."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import os
+import select
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from django_sidekick.broker import scripts
+
+NAMES = {
+    scripts.load(path.stem).sha: path.stem
+    for path in Path(scripts.__file__).parent.glob("*.lua")
+    if path.stem not in {"settle", "fencing"}
+}
+
+
+class Point(NamedTuple):
+    """The `number`th call (from 1) of a script, and what happens there.
+
+    before: the process is killed and the call is not made. after: the call is made, then the process is killed.
+    cut: the call is made, its reply is lost with the connection; the process lives.
+    """
+
+    script: str
+    number: int
+    action: str
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.script} {self.number}"
+
+
+class Proxy:
+    """Listens at a free port. `victim` is the process that is killed."""
+
+    def __init__(self, server_port: int, point: Point | None = None) -> None:
+        self.calls: collections.Counter[str] = collections.Counter()
+        self.has_struck = threading.Event()
+        self.victim = 0
+        self._point = point
+        self._server_port = server_port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._server_port))
+            threading.Thread(target=self._serve, args=(client, server), daemon=True).start()
+
+    def _serve(self, client: socket.socket, server: socket.socket) -> None:
+        reader = _Commands()
+        with client, server:
+            try:
+                while True:
+                    readable = select.select([client, server], [], [])[0]
+                    if server in readable:
+                        reply = server.recv(65_536)
+                        if not reply:
+                            return
+                        client.sendall(reply)
+                    if client in readable:
+                        said = client.recv(65_536)
+                        if not said or not reader.feed(said, self._forward(server)):
+                            return
+            except OSError:
+                return
+
+    def _forward(self, server: socket.socket) -> Callable[[bytes, list[bytes]], bool]:
+        def forward(raw: bytes, words: list[bytes]) -> bool:
+            """Pass a command on. Return False to end the connection."""
+            script = _script_of(words)
+            if script is None or not self._strikes(script):
+                server.sendall(raw)
+                return True
+            if self._point.action != "before":
+                server.sendall(raw)
+                server.recv(65_536)
+            if self._point.action != "cut":
+                os.kill(self.victim, signal.SIGKILL)
+            self.has_struck.set()
+            return False
+
+        return forward
+
+    def _strikes(self, script: str) -> bool:
+        with self._lock:
+            self.calls[script] += 1
+            point = self._point
+            return point is not None and (script, self.calls[script]) == (point.script, point.number)
+
+
+class _Commands:
+    """Cuts what a client sends into commands."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, said: bytes, on_command: Callable[[bytes, list[bytes]], bool]) -> bool:
+        self._rest += said
+        while (found := self._next()) is not None:
+            end, words = found
+            raw, self._rest = self._rest[:end], self._rest[end:]
+            if not on_command(raw, words):
+                return False
+        return True
+
+    def _next(self) -> tuple[int, list[bytes]] | None:
+        head = self._rest.find(b"\r\n")
+        if head < 0:
+            return None
+        at, words = head + 2, []
+        for _ in range(int(self._rest[1:head])):
+            line = self._rest.find(b"\r\n", at)
+            if line < 0:
+                return None
+            size = int(self._rest[at + 1 : line])
+            at = line + 2 + size + 2
+            if len(self._rest) < at:
+                return None
+            words.append(self._rest[line + 2 : line + 2 + size])
+        return at, words
+
+
+def _script_of(words: list[bytes]) -> str | None:
+    if words[0] == b"EVALSHA":
+        return NAMES.get(words[1].decode())
+    if words[0] == b"EVAL":
+        return NAMES.get(hashlib.sha1(words[1], usedforsecurity=False).hexdigest())
+    return None
