@@ -59,6 +59,7 @@ class Executor:
     def __call__(self, delivery: Delivery) -> Outcome:
         """Run one delivery that begins now, a coroutine to its end."""
         outcome = self.execute(awaits=False)(delivery, time.perf_counter())
+        current_job.set(None)
         if isinstance(outcome, Awaiting):
             raise TypeError("asked to await nothing")
         return outcome
@@ -120,6 +121,7 @@ class Executor:
         def execute(delivery: Delivery, began: float) -> Outcome | Awaiting:
             """Raise nothing but Shutdown: whatever a payload, a layer, a job or a hook does is an outcome.
 
+            `current_job` stays the job until the next one, or until the caller does something else.
             An error of any kind, SystemExit and KeyboardInterrupt included, is the job's failure.
             """
             started_at_s = now()
@@ -146,7 +148,6 @@ class Executor:
             except BaseException as error:  # whatever it is, it is this job's failure
                 outcome = self._failed(delivery, payload, job, error)
                 outcome = outcome._replace(started_at_s=started_at_s, duration_s=clock() - began)
-            enter(None)
             if connections.opened_any:
                 connections.look_after()
             return outcome
@@ -171,7 +172,6 @@ class Executor:
         except BaseException as error:  # as above
             outcome = self._failed(delivery, payload, job, error)
         finally:
-            current_job.set(None)
             self._connections.look_after()
         return outcome._replace(
             started_at_s=started_at_s, duration_s=time.perf_counter() - began

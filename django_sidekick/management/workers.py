@@ -234,7 +234,7 @@ def _print_banner(options: WorkerOptions) -> None:
 
 def _leave(process: child.Child) -> None:
     """End hard if threads are still inside jobs: they cannot be interrupted, and their jobs are pushed back."""
-    if process.intake.busy:
+    if process.intake.slots.busy:
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -129,7 +129,7 @@ class Child:
     def ask_stop(self) -> None:
         """Ask for the end: quiet, drain until the time-out, push back. Safe in a signal handler."""
         self._stop_asked = True
-        away_s = self.options.shutdown_timeout_s if self.intake.busy else AWAY_AT_THE_END_S
+        away_s = self.options.shutdown_timeout_s if self.intake.slots.busy else AWAY_AT_THE_END_S
         for patience in self._patiences():
             patience.give_up(away_s)
         self._woken.set()
@@ -172,7 +172,7 @@ class Child:
     def stop(self) -> None:
         """Drain until SHUTDOWN_TIMEOUT, push back what still runs, settle, sign off. Idempotent for Redis."""
         deadline = time.monotonic() + self.options.shutdown_timeout_s
-        logger.info("Stopping: %d jobs are running.", self.intake.busy)
+        logger.info("Stopping: %d jobs are running.", self.intake.slots.busy)
         self.quiet()
         self._drain(deadline)
         for patience in self._patiences():
@@ -208,13 +208,13 @@ class Child:
             self.link.tell(what, value)
 
     def _drain(self, deadline: float) -> None:
-        while self.intake.busy or self.intake.has_unstarted or any(worker.is_alive() for worker in self._workers):
+        while self.intake.slots.busy or self.intake.has_unstarted or any(worker.is_alive() for worker in self._workers):
             if time.monotonic() >= deadline:
                 break
             self._call_off()
             for worker in self._workers:
                 worker.join(CALL_OFF_EVERY_S / len(self._workers))
-            if self.intake.busy:
+            if self.intake.slots.busy:
                 time.sleep(CALL_OFF_EVERY_S / 10)
 
     def _sign_off(self) -> None:

@@ -8,13 +8,13 @@ import logging
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from django_sidekick.exceptions import Shutdown
 from django_sidekick.jobs.execute import Finish
 from django_sidekick.wire.outcome import Awaiting, Outcome
+from django_sidekick.worker.slots import Slots
 from django_sidekick.worker.threads import take_all
 
 logger = logging.getLogger("sidekick")
@@ -30,21 +30,14 @@ class EventLoop:
     """Runs at most so many jobs at once, one slot each; more wait in a room, from which they can be given back.
 
     It never touches Redis: threads bring the jobs and take the outcomes. Its thread starts with the first
-    coroutine job. Each job runs in a context of its own. Slots belong to the loop's thread alone.
+    coroutine job. Each job runs in a context of its own.
     """
 
-    def __init__(
-        self,
-        finish: Finish,
-        slots: range,
-        on_begin: Callable[[int, Awaiting], None],
-        on_end: Callable[[int, Outcome], None],
-    ) -> None:
+    def __init__(self, finish: Finish, slots: Slots) -> None:
         self.waiting: deque[Awaiting] = deque()
         self._finish = finish
-        self._on_begin = on_begin
-        self._on_end = on_end
-        self._free = deque(slots)
+        self._begin, self._hand_over = slots.begin, slots.end
+        self._free = deque(slots.of_coroutines)
         self._room = threading.Condition()
         self._turned_away = 0
         self._is_called = False
@@ -117,7 +110,7 @@ class EventLoop:
             except IndexError:
                 break
             slot = free.popleft()
-            self._on_begin(slot, awaiting)
+            self._begin(slot, awaiting[0], awaiting[4])
             task = self._task(self._finish(awaiting))
             if task.done():
                 self._end(slot, task)
@@ -134,7 +127,7 @@ class EventLoop:
 
     def _end(self, slot: int, task: asyncio.Task[Outcome]) -> None:
         self._free.append(slot)
-        self._on_end(slot, task.result())
+        self._hand_over(slot, task.result())
 
     def _end_later(self, slot: int, task: asyncio.Task[Outcome]) -> None:
         self._tasks.discard(task)

@@ -10,7 +10,6 @@ from django_sidekick.broker.beats import Counts, ProcessBeat
 from django_sidekick.broker.ownership import Ownership
 from django_sidekick.worker.display import BEAT_S, Display
 from django_sidekick.worker.intake import Intake
-from django_sidekick.worker.tally import totals
 
 
 class CountWriter:
@@ -31,7 +30,7 @@ class CountWriter:
     def write(self) -> None:
         """Write what is new. Counts that could not be written go with the next call."""
         with self._writing:
-            processed, failed, classes = totals(self._intake.tallies)
+            processed, failed, classes = self._intake.tally.totals()
             processed_before, failed_before, classes_before = self._written
             changed = {
                 name: [now - before for now, before in zip(values, known, strict=True)]

@@ -14,11 +14,14 @@ from collections.abc import Callable, Sequence
 from django_sidekick.broker.ownership import Ownership
 from django_sidekick.exceptions import BrokerUnavailable, Fenced, Shutdown
 from django_sidekick.jobs.execute import Executor
+from django_sidekick.middleware import current_job
 from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
 from django_sidekick.worker.eventloop import EventLoop
 from django_sidekick.worker.journal import Journal, path_of
 from django_sidekick.worker.options import Sizes
 from django_sidekick.worker.prefetch import Prefetch
+from django_sidekick.worker.slots import Slots
+from django_sidekick.worker.standby import Standby
 from django_sidekick.worker.tally import Tally
 from django_sidekick.worker.threads import take_all
 
@@ -28,8 +31,10 @@ logger = logging.getLogger("sidekick")
 class Intake:
     """The buffer of one process, filled by whichever thread leads, emptied by all.
 
-    A thread that finds the buffer empty waits for the lead; the leader's one call settles what all threads
-    have finished and takes what is next. Lists that threads share are only ever appended to and popped.
+    A thread that finds the buffer empty leads, or stands by while another does; the leader's one call settles
+    what all threads have finished and takes what is next. Before a thread begins a job it calls another, unless
+    one is on its way: so somebody always looks after the buffer. Lists that threads share are only ever
+    appended to and popped.
     """
 
     def __init__(
@@ -45,17 +50,16 @@ class Intake:
         self.journal = journal
         self.buffer: deque[Delivery] = deque()
         self.finished: deque[Outcome] = deque()
-        self.running: list[Delivery | None] = [None] * (sizes.threads + sizes.coroutines)
-        self.tallies = [Tally() for _ in range(sizes.threads + 1)]
+        self.slots = Slots(sizes, journal, self.finished.append)
+        self.tally = Tally()
         self.quiet = False
         self.waiting = False
         self.settled_at = 0.0
-        slots = range(sizes.threads, sizes.threads + sizes.coroutines)
-        self.loop = EventLoop(executor.finish(), slots, *self._loop_hooks())
-        self._threads = sizes.threads
-        self._execute = executor.execute(awaits=bool(slots))
+        self.loop = EventLoop(executor.finish(), self.slots)
+        self._execute = executor.execute(awaits=bool(sizes.coroutines))
         self._next_order = next_order
         self._events_of = events_of
+        self._standby = Standby(sizes.threads)
         self._leading = threading.Lock()
         self._settling = threading.Lock()
         self._starting_over = threading.Lock()
@@ -69,79 +73,39 @@ class Intake:
 
         The journal says first what begins, then what has finished; only then the outcome is handed over.
         """
-        buffer, running, journal, prefetch = self.buffer, self.running, self.journal, self._prefetch
-        tags, since, mark_finished = journal.tags, journal.since, journal.mark_finished
-        take, finish, execute, clock = buffer.popleft, self.finished.append, self._execute, time.perf_counter
-        count = self.tallies[slot].count
+        buffer, prefetch, clock = self.buffer, self._prefetch, time.perf_counter
+        take, execute, begin, end = buffer.popleft, self._execute, self.slots.begin, self.slots.end
+        standby, idle = self._standby, self._standby.idle
         while True:
             if len(buffer) <= prefetch.low_water > 0:
                 self._refill_ahead()
             try:
                 delivery = take()
             except IndexError:
-                if self._refill():
+                if self._refill(slot):
                     continue
                 return
-            running[slot] = delivery
-            since[slot] = began = clock()
-            tags[slot] = delivery[0]
+            if idle and not standby.one_is_coming:
+                standby.call_one()
+            began = clock()
+            begin(slot, delivery, began)
             try:
                 outcome = execute(delivery, began)
             except Shutdown:
                 outcome = Outcome("released", delivery)
             except BaseException:  # execute promises not to raise: held until this process ends
                 logger.exception("A job could not be settled and stays in flight: %r", delivery)
-                running[slot], tags[slot] = None, 0
+                self.slots.leave(slot)
                 continue
-            if outcome[0] == "done" and not outcome[8]:
-                mark_finished(delivery[0], outcome[3], outcome[4])
-            elif isinstance(outcome, Awaiting):
-                tags[slot] = 0
-                self.loop.submit(outcome)
-                running[slot] = None
-                continue
+            if isinstance(outcome, Awaiting):
+                self._hand_over(slot, outcome)
             else:
-                tags[slot] = 0
-            running[slot] = None
-            finish(outcome)
-            count(outcome)
-
-    def _loop_hooks(self) -> tuple[Callable[[int, Awaiting], None], Callable[[int, Outcome], None]]:
-        """Return what the loop calls when a coroutine job begins and ends: run() in two parts."""
-        running, journal = self.running, self.journal
-        tags, since, mark_finished = journal.tags, journal.since, journal.mark_finished
-        finish, count = self.finished.append, self.tallies[-1].count
-
-        def begin(slot: int, awaiting: Awaiting) -> None:
-            running[slot] = delivery = awaiting[0]
-            since[slot] = awaiting[4]
-            tags[slot] = delivery[0]
-
-        def end(slot: int, outcome: Outcome) -> None:
-            if outcome[0] == "done" and not outcome[8]:
-                mark_finished(outcome[1][0], outcome[3], outcome[4])
-            else:
-                tags[slot] = 0
-            running[slot] = None
-            finish(outcome)
-            count(outcome)
-
-        return begin, end
-
-    @property
-    def busy(self) -> int:
-        """Number of jobs inside `perform`, in threads and on the loop."""
-        return len(self.running) - self.running.count(None)
-
-    @property
-    def busy_threads(self) -> int:
-        """Number of threads inside a job, or waiting for a place on the loop."""
-        return self._threads - self.running[: self._threads].count(None)
+                end(slot, outcome)
 
     @property
     def has_no_free_thread(self) -> bool:
         """Whether what has not begun waits for a job to end."""
-        return self.busy_threads >= self._threads or bool(self.loop.waiting)
+        return self.slots.busy_threads >= self.slots.threads or bool(self.loop.waiting)
 
     @property
     def has_unstarted(self) -> bool:
@@ -151,16 +115,17 @@ class Intake:
     @property
     def _free(self) -> int:
         """Number of threads for which nothing is here yet."""
-        return self._threads - self.busy_threads - len(self.buffer) - len(self.loop.waiting)
+        slots = self.slots
+        return slots.threads - slots.busy_threads - len(self.buffer) - len(self.loop.waiting)
 
     @property
     def done(self) -> int:
         """Number of jobs finished since the process began, those that were given back aside."""
-        return self._fetched - len(self.buffer) - self.busy - len(self.loop.waiting)
+        return self._fetched - len(self.buffer) - self.slots.busy - len(self.loop.waiting)
 
     def is_idle(self) -> bool:
         """Tell whether this process holds nothing."""
-        return not (self.buffer or self.busy or self.finished or self.loop.waiting)
+        return not (self.buffer or self.slots.busy or self.finished or self.loop.waiting)
 
     def settle(self) -> None:
         """Acknowledge what is finished, without fetching. For callers that do not lead."""
@@ -184,7 +149,7 @@ class Intake:
 
     def push_back_running(self) -> int:
         """Return the jobs that are still running to their queues: what they do from now on counts for nothing."""
-        running = [delivery for delivery in self.running if delivery]
+        running = [delivery for delivery in self.slots.running if delivery]
         self._abandoned |= {delivery.tag for delivery in running}
         return self._return(running)
 
@@ -206,6 +171,13 @@ class Intake:
     def stop_fetching(self) -> None:
         """Begin the quiet: no thread takes anything new from Redis. Idle threads end soon."""
         self.quiet = True
+        self._standby.call_all()
+
+    def _hand_over(self, slot: int, awaiting: Awaiting) -> None:
+        """Let the loop run a coroutine job; until it has it, this thread is busy with it."""
+        self.slots.not_begun(slot)
+        self.loop.submit(awaiting)
+        self.slots.leave(slot)
 
     def _return(self, deliveries: list[Delivery]) -> int:
         with self._settling:
@@ -216,29 +188,38 @@ class Intake:
                 self.start_over(identity)
                 return 0
 
-    def _refill(self) -> bool:
-        """Wait for the lead and fill the buffer. Return False when nothing will come any more."""
+    def _refill(self, slot: int) -> bool:
+        """Fill the buffer, or stand by while another does. Return False when nothing will come any more."""
+        current_job.set(None)
         if self.waiting and self.finished:
             self._settle_quietly()
-        with self._leading:
-            while not self.buffer:
-                if self.quiet:
-                    return False
-                try:
-                    self._fetch_or_wait()
-                except BrokerUnavailable:
-                    return False
+        while not self.buffer:
+            if self.quiet:
+                return False
+            if not self._leading.acquire(blocking=False):
+                self._standby.wait(slot, self._is_needed)
+                continue
+            try:
+                self._fetch_or_wait()
+            except BrokerUnavailable:
+                self.stop_fetching()
+            finally:
+                self._leading.release()
         return True
+
+    def _is_needed(self) -> bool:
+        return bool(self.buffer) or self.quiet or not self._leading.locked()
 
     def _refill_ahead(self) -> None:
         """Fetch while the other threads still have work, if nobody else does."""
         if self.quiet or not self._leading.acquire(blocking=False):
             return
+        current_job.set(None)
         try:
             if len(self.buffer) <= self._prefetch.low_water:
                 self._fetch()
         except BrokerUnavailable:
-            self._prefetch.low_water = 0
+            self.stop_fetching()
         finally:
             self._leading.release()
 
@@ -278,14 +259,11 @@ class Intake:
         take = self.finished.popleft
         with self._taking:  # else two of us would run into each other's end and lose what they hold
             finished = [take() for _ in range(len(self.finished))]
-        oldest, abandoned = self.ownership.oldest_tag, self._abandoned
-        if not oldest and not abandoned:
-            return finished
-        return [
-            outcome
-            for outcome in finished
-            if outcome.delivery.tag >= oldest and outcome.delivery.tag not in abandoned
-        ]
+            oldest, abandoned = self.ownership.oldest_tag, self._abandoned
+            if oldest or abandoned:
+                finished = [o for o in finished if o[1][0] >= oldest and o[1][0] not in abandoned]
+            self.tally.count(finished)
+        return finished
 
     def _settle_quietly(self) -> None:
         try:

@@ -1,8 +1,9 @@
-"""Counts of one thread's runs, in Sidekiq's buckets; summed and written every few seconds."""
+"""Counts of runs, in Sidekiq's buckets; written every few seconds."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 
 from django_sidekick.exceptions import UnknownJob
 from django_sidekick.wire.outcome import Outcome
@@ -20,7 +21,7 @@ _EMPTY = (0, 0, 0.0, *(0 for _ in range(len(BUCKETS_MS) + 1)))
 
 
 class Tally:
-    """What one thread has run since it began. Only that thread writes; counts never go back.
+    """What one process has run since it began; counts never go back. One thread counts at a time.
 
     `classes`: for each job class processed, failed, run time of the good runs in s, and 26 buckets.
     """
@@ -31,38 +32,33 @@ class Tally:
         self.classes: dict[str, list[float]] = {}
         self.unknown = 0
 
-    def count(self, outcome: Outcome) -> None:
-        """Count one run. A malformed payload counts nowhere; an unknown class not in the metrics."""
-        payload, duration_s, error = outcome[2], outcome[4], outcome[5]
-        if payload is None or outcome[0] == "released":
-            return
-        if error is not None and isinstance(error, UnknownJob):
-            self.unknown += 1
-            return
-        name = payload.get("wrapped") or payload["class"]
-        try:
-            counts = self.classes[name]
-        except (KeyError, TypeError):
-            counts = self.classes.setdefault(str(name), list(_EMPTY))
-        counts[PROCESSED] += 1
-        if error is not None:
-            counts[FAILED] += 1
-            return
-        counts[RUN_TIME_S] += duration_s
-        if duration_s < _SHORT_S:
-            counts[HISTOGRAM] += 1
-        else:
-            counts[HISTOGRAM + bisect_right(_BOUNDS_S, duration_s)] += 1
+    def count(self, outcomes: Iterable[Outcome]) -> None:
+        """Count runs. A malformed payload counts nowhere; an unknown class not in the metrics."""
+        classes = self.classes
+        for kind, _, payload, _, duration_s, error, _, _, _ in outcomes:
+            if payload is None or kind == "released":
+                continue
+            if error is not None and isinstance(error, UnknownJob):
+                self.unknown += 1
+                continue
+            name = payload.get("wrapped") or payload["class"]
+            try:
+                counts = classes[name]
+            except (KeyError, TypeError):
+                counts = classes.setdefault(str(name), list(_EMPTY))
+            counts[PROCESSED] += 1
+            if error is not None:
+                counts[FAILED] += 1
+                continue
+            counts[RUN_TIME_S] += duration_s
+            if duration_s < _SHORT_S:
+                counts[HISTOGRAM] += 1
+            else:
+                counts[HISTOGRAM + bisect_right(_BOUNDS_S, duration_s)] += 1
 
-
-def totals(tallies: list[Tally]) -> tuple[int, int, dict[str, list[float]]]:
-    """Return processed, failed, and the counts of each class, summed over threads."""
-    classes: dict[str, list[float]] = {}
-    for tally in tallies:
-        for name, counts in tally.classes.copy().items():
-            known = classes.get(name, _EMPTY)
-            classes[name] = [a + b for a, b in zip(known, counts, strict=True)]
-    unknown = sum(tally.unknown for tally in tallies)
-    processed = sum(int(counts[PROCESSED]) for counts in classes.values())
-    failed = sum(int(counts[FAILED]) for counts in classes.values())
-    return processed + unknown, failed + unknown, classes
+    def totals(self) -> tuple[int, int, dict[str, list[float]]]:
+        """Return processed, failed, and the counts of each class."""
+        classes = {name: list(counts) for name, counts in self.classes.copy().items()}
+        processed = sum(int(counts[PROCESSED]) for counts in classes.values())
+        failed = sum(int(counts[FAILED]) for counts in classes.values())
+        return processed + self.unknown, failed + self.unknown, classes

@@ -103,7 +103,7 @@ def test_many_wait_at_once_beside_few_threads(sidekick_settings):
         wait_until(lambda: len(SEEN) == 50, "all to have begun")
         EchoJob.perform_later()
         wait_until(lambda: get_broker().client.llen("echo"), "a job in the thread beside them")
-        assert worker.intake.busy == 50
+        assert worker.intake.slots.busy == 50
         open_gates(worker)
         wait_until(worker.intake.is_idle, "their end")
 

@@ -4,7 +4,7 @@ import pytest
 
 from django_sidekick.exceptions import UnknownJob
 from django_sidekick.wire.outcome import Delivery, Outcome
-from django_sidekick.worker.tally import BUCKETS_MS, Tally, totals
+from django_sidekick.worker.tally import BUCKETS_MS, Tally
 
 DELIVERY = Delivery(256, "q", b"")
 PAYLOAD = {"class": "A", "args": []}
@@ -12,9 +12,8 @@ PAYLOAD = {"class": "A", "args": []}
 
 def counted(*outcomes):
     tally = Tally()
-    for outcome in outcomes:
-        tally.count(outcome)
-    return totals([tally])
+    tally.count(outcomes)
+    return tally.totals()
 
 
 @pytest.mark.parametrize(("duration_s", "bucket"), [(0.0, 0), (0.0199, 0), (0.02, 1), (0.0301, 2), (334.9, 24), (335.0, 25), (1e9, 25)])
@@ -45,12 +44,3 @@ def test_malformed_and_released_jobs_count_nowhere():
 
 def test_wrapped_classes_count_under_their_own_name():
     assert list(counted(Outcome("done", DELIVERY, {**PAYLOAD, "wrapped": "Mine"}))[2]) == ["Mine"]
-
-
-def test_threads_are_summed():
-    one, other = Tally(), Tally()
-    for tally in (one, other, other):
-        tally.count(Outcome("done", DELIVERY, PAYLOAD))
-
-    processed, _, classes = totals([one, other])
-    assert (processed, classes["A"][0]) == (3, 3)

@@ -52,7 +52,7 @@ def test_nothing_is_left_when_a_worker_has_ended(redis):
 def test_jobs_behind_long_ones_are_given_back(redis):
     with running(child(concurrency=1)) as worker:
         wait_until(lambda: worker.intake.waiting, "the worker to wait")
-        worker.intake._rate_per_s = 10_000.0
+        worker.intake._prefetch._rate_per_s = 10_000.0
         GateJob.perform_later(1)
         EchoJob.perform_bulk([(i,) for i in range(5)])
         wait_until(lambda: redis.llen("began"), "the long job")

@@ -1,0 +1,70 @@
+"""What runs in one process now: a slot for each thread, then one for each coroutine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django_sidekick.wire.outcome import Delivery, Outcome
+from django_sidekick.worker.journal import Journal
+from django_sidekick.worker.options import Sizes
+
+
+class Slots:
+    """Begin and end of each run, told to the journal before anybody else.
+
+    A slot is written by one thread only: its own, or the event loop's.
+    """
+
+    def __init__(self, sizes: Sizes, journal: Journal, finish: Callable[[Outcome], None]) -> None:
+        self.running: list[Delivery | None] = [None] * sum(sizes)
+        self.threads = sizes.threads
+        self.of_coroutines = range(sizes.threads, sum(sizes))
+        self.begin = self._begin(journal)
+        self.end = self._end(journal, finish)
+        self._tags = journal.tags
+
+    def not_begun(self, slot: int) -> None:
+        """Say that its job does not run after all. The slot stays taken."""
+        self._tags[slot] = 0
+
+    def leave(self, slot: int) -> None:
+        """Say that the slot runs nothing any more, without an end of its job."""
+        self._tags[slot] = 0
+        self.running[slot] = None
+
+    @property
+    def busy(self) -> int:
+        """Number of jobs inside `perform`, in threads and on the loop."""
+        return len(self.running) - self.running.count(None)
+
+    @property
+    def busy_threads(self) -> int:
+        """Number of threads inside a job, or waiting for a place on the loop."""
+        return self.threads - self.running[: self.threads].count(None)
+
+    def _begin(self, journal: Journal) -> Callable[[int, Delivery, float], None]:
+        running, tags, since = self.running, journal.tags, journal.since
+
+        def begin(slot: int, delivery: Delivery, began: float) -> None:
+            """Say that the job runs from `began`, time.perf_counter()."""
+            running[slot] = delivery
+            since[slot] = began
+            tags[slot] = delivery[0]
+
+        return begin
+
+    def _end(
+        self, journal: Journal, finish: Callable[[Outcome], None]
+    ) -> Callable[[int, Outcome], None]:
+        running, tags, mark_finished = self.running, journal.tags, journal.mark_finished
+
+        def end(slot: int, outcome: Outcome) -> None:
+            """Hand the outcome over; a job that is done, and carries nothing more, is marked so before."""
+            if outcome[0] == "done" and not outcome[8]:
+                mark_finished(outcome[1][0], outcome[3], outcome[4])
+            else:
+                tags[slot] = 0
+            running[slot] = None
+            finish(outcome)
+
+        return end
