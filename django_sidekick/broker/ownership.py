@@ -12,7 +12,7 @@ from typing import Any
 
 from django_sidekick.broker import connection, settling
 from django_sidekick.broker.broker import run
-from django_sidekick.broker.connection import Client
+from django_sidekick.broker.connection import Client, Line
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.patience import Patience
 from django_sidekick.broker.recovery import LEASE_S, REMEMBER_S, SLICE
@@ -44,8 +44,8 @@ class Ownership:
         self.settings = settings
         self.keys = Keys(settings.key_prefix)
         self.queues = tuple(queues)
-        self.leader = connection.worker_client(settings)
         self.client = connection.worker_client(settings)
+        self.leader = Line(connection.worker_client(settings))
         self.patience = Patience(self.client)
         self.sequence = 0
         self.oldest_tag = 0
@@ -147,7 +147,7 @@ class Ownership:
         self.leader.close()
         self.client.close()
 
-    def _run(self, client: Client, name: str, keys: list[str], words: list[Any]) -> Any:
+    def _run(self, client: Client | Line, name: str, keys: list[str], words: list[Any]) -> Any:
         return self.patience.call(lambda: run(client, name, keys, words))
 
     def _deliveries(self, taken: bytes, reply: list[bytes]) -> list[Delivery]:

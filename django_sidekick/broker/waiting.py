@@ -13,6 +13,9 @@ from django_sidekick.broker import connection
 from django_sidekick.broker.connection import Client
 from django_sidekick.conf import Settings
 
+Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+"""For a few sockets, made anew for each wait: epoll would cost three calls of the system more."""
+
 BLOCK_S = 2
 CALL_OFF_AGAIN_S = 0.01
 
@@ -81,7 +84,7 @@ class QueueWait:
         return link._sock.fileno(), index  # redis-py has no public way to wait for several connections
 
     def _connect(self, index: int) -> Any:
-        link = self._pool.get_connection()
+        link = connection.take(self._pool)
         link.send_command("CLIENT", "ID")
         client_id = int(link.read_response())
         with self._lock:
@@ -90,7 +93,7 @@ class QueueWait:
 
     def _read(self, waiting: dict[int, int], *, timeout_s: float) -> None:
         """Take the answers that are there, or come first, out of `waiting`."""
-        with selectors.DefaultSelector() as selector:
+        with Selector() as selector:
             for descriptor in waiting:
                 selector.register(descriptor, selectors.EVENT_READ)
             answered = [key.fd for key, _ in selector.select(timeout_s)]

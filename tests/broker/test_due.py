@@ -54,6 +54,28 @@ def test_a_queue_that_is_no_list_does_not_hold_up_the_others(redis, due):
     assert redis.zcard("dead") == 1
 
 
+@pytest.mark.parametrize("size", [2_000, 10_000, 200_000])
+def test_large_jobs_are_moved_a_few_at_a_time(redis, due, size):
+    redis.zadd("schedule", {payload(n=n, args=["x" * size]): 1 for n in range(100)})
+
+    moved = due.enqueue_due()
+
+    assert 0 < moved * size <= 300_000 + 4 * size
+    while moved < 100:
+        moved += due.enqueue_due()
+    assert redis.llen("queue:low") == 100
+
+
+@pytest.mark.parametrize("args", ['["\\ud800"]', "[" * 1500 + "]" * 1500])
+def test_what_redis_cannot_decode_is_moved_if_it_begins_as_sidekiq_writes_it(redis, due, args):
+    raw = f'{{"retry":true,"queue":"low","args":{args},"class":"A"}}'
+    redis.zadd("schedule", {raw: 1})
+
+    assert due.enqueue_due() == 1
+    assert redis.lrange("queue:low", 0, -1)[0].decode().startswith(raw[:-1])
+    assert redis.zcard("dead") == 0
+
+
 def test_infinite_scores_are_no_trouble(redis, due):
     redis.zadd("retry", {payload(a=1): float("-inf"), payload(a=2): float("inf")})
 
