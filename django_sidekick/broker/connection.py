@@ -67,17 +67,14 @@ class Line:
         self._link: Any = None
 
     def execute_command(self, *words: Any) -> Any:
-        """Send one command and return its reply, as redis-py's client does, without any retry."""
+        """Send one command and return its reply, as redis-py's client does, without any retry.
+
+        A connection that fails is closed by redis-py, and connected again by the next command.
+        """
         if self._link is None:
             self._link = take(self._pool)
-        try:
-            self._link.send_command(*words)
-            return self._link.read_response()
-        except redis.ResponseError:
-            raise
-        except BaseException:
-            self.close()
-            raise
+        self._link.send_command(*words)
+        return self._link.read_response()
 
     def close(self) -> None:
         """Drop the connection."""

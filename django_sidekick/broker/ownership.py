@@ -16,7 +16,7 @@ from django_sidekick.broker.connection import Client, Line
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.patience import Patience
 from django_sidekick.broker.recovery import LEASE_S, REMEMBER_S, SLICE
-from django_sidekick.broker.waiting import QueueWait
+from django_sidekick.broker.waiting import BLOCK_S, QueueWait
 from django_sidekick.conf import Settings
 from django_sidekick.wire.outcome import Delivery, Outcome
 
@@ -104,13 +104,13 @@ class Ownership:
         self._paused = frozenset(map(int, paused.split(b","))) if paused else frozenset()
         return self._deliveries(taken, reply) if taken else []
 
-    def wait_for_work(self, order: Sequence[int]) -> None:
-        """Return when one of these queues had a job (the next fetch brings it), or after 2 s. Leader only.
+    def wait_for_work(self, order: Sequence[int], timeout_s: float = BLOCK_S) -> None:
+        """Return when one of these queues had a job (the next fetch brings it), or in time. Leader only.
 
         Queues that the last fetch found paused are not waited for: it finds out when they go on.
         """
         indexes = [index for index in order if index not in self._paused]
-        self.patience.call(lambda: self.wait.wait(indexes))
+        self.patience.call(lambda: self.wait.wait(indexes, timeout_s))
 
     def return_woken(self) -> None:
         """Put what a wait has set aside back to the front of its queue: nothing will be fetched any more."""

@@ -5,6 +5,9 @@ import json
 import pytest
 
 from django_sidekick.broker.due import DueJobs
+from tests.app.jobs import EchoJob
+from tests.conftest import wait_until
+from tests.workers import child, running
 
 
 @pytest.fixture
@@ -88,3 +91,15 @@ def test_one_call_moves_a_slice(redis, due):
 
     assert [due.enqueue_due() for _ in range(4)] == [100, 100, 50, 0]
     assert redis.llen("queue:low") == 250
+
+
+@pytest.mark.parametrize("refused", ["-client|tracking", "-client|tracking -subscribe"])
+def test_a_server_that_tells_of_no_change_delays_a_job_by_little(redis, sidekick_settings, refused):
+    """CLIENT TRACKING, then PUBLISH, then looking every 0.1 s: whatever the server grants."""
+    redis.execute_command("ACL", "SETUSER", "default", *refused.split())
+    try:
+        with running(child()):
+            EchoJob.set(wait=0.2).perform_later("due")
+            wait_until(lambda: redis.llen("echo"), "the scheduled job", 5)
+    finally:
+        redis.execute_command("ACL", "SETUSER", "default", "+@all")
