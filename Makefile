@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test crash lint types contracts migrations docs wheel bench demo redis-stop clean ci
+.PHONY: help setup test crash lint types contracts migrations docs wheel bench bench-peers soak demo redis-stop clean ci
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -45,6 +45,12 @@ wheel: setup ## Build wheel and sdist, and install the wheel in a clean environm
 
 bench: setup ## Measure the worker against its floors, alternating rounds
 	$(BIN)/python benchmarks/drain.py $(ARGS)
+
+bench-peers: setup ## Measure us beside the other job libraries (about an hour; BENCH_HARNESS names their harness)
+	$(BIN)/python benchmarks/bench_peers.py $(ARGS)
+
+soak: setup ## Run everything for ten minutes, killing now and then: nothing may grow
+	$(BIN)/python benchmarks/soak.py $(ARGS)
 
 demo: ## Set up and show the shop with its jobs running (ONCE=1: end by itself)
 	$(PYTHON) testproject/demo.py

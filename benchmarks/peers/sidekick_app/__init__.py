@@ -1,0 +1,1 @@
+"""The smallest Django project that can run the harness' jobs."""

@@ -1,0 +1,282 @@
+"""Ten minutes of mixed load on a real worker: nothing may grow, nothing may be left: `make soak`.
+
+`runworker -p 2` runs all that benchmarks/soak_jobs.py enqueues: short and long jobs, coroutines, SQL, failures,
+dead jobs, scheduled, cancelled and expired ones, and jobs that kill their process; children are recycled.
+Every 5 s memory, descriptors and threads of each process are read, with what Redis and the runtime folder hold.
+After a warm-up of one fifth a straight line is laid through each series: what it gains over the rest of the run
+must stay below the bound beside it. At the end, after a drain and TERM, nothing may be left but what lives on.
+
+Exits with 1 when a bound is broken. Figures: benchmarks/results/soak.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+RESULT = ROOT / "benchmarks" / "results" / "soak.json"
+SAMPLE_EVERY_S = 5.0
+DRAIN_S = 90.0
+STAYS = {"queues", "stat:processed", "stat:failed", "dead"}
+"""Keys that outlive an idle worker without a TTL."""
+
+HELD = ("sk:inflight", "sk:wake", "sk:owners")
+ALARMS = ("could not go on", "A thread of the intake failed", "could not be settled", "does not end", "did not end")
+NOTHING = (
+    "exit_code", "processes_left", "journals_left", "keys_held", "keys_without_ttl", "dead_above_limit",
+    "handles_unheard", "alarms",
+)  # fmt: skip
+METRICS = 13
+"""A histogram of each of the ten classes, a hash a minute, one every ten."""
+
+BLAME = 15
+"""Jobs that one kill can find inside `perform`: ten threads, and the coroutines of the moment."""
+
+
+class Soaking:
+    """The servers, the worker and the load, in a folder of their own."""
+
+    def __init__(self, stack: ExitStack, minutes: float) -> None:
+        from tests.conftest import RedisServer
+
+        self.folder = Path(tempfile.mkdtemp(prefix="sidekick-soak-"))
+        stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        server = RedisServer("--appendonly", "no", directory=str(self.folder))
+        stack.callback(server.stop)
+        os.environ |= {
+            "DJANGO_SETTINGS_MODULE": "benchmarks.soak_settings",
+            "SOAK_FOLDER": str(self.folder),
+            "BENCH_PORT": str(server.port),
+            **self._database(stack),
+        }
+        import django
+
+        django.setup()
+        import redis
+
+        from benchmarks import soak_jobs
+
+        soak_jobs.make_rows()
+        self.client = redis.Redis(port=server.port)  # not the load's: its pool would grow with us
+        self.load = soak_jobs.Load(max(40.0, minutes * 60 / 14), max(60.0, minutes * 60 / 4))
+        self.log = self.folder / "worker.log"
+        self.worker = subprocess.Popen(
+            [sys.executable, "-m", "django", "runworker", "-p", "2"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=self.log.open("w"),
+        )  # fmt: skip
+        stack.callback(self._end_all)
+
+    @staticmethod
+    def _database(stack: ExitStack) -> dict[str, str]:
+        from tests.postgresql import PostgreSQL
+
+        try:
+            server = PostgreSQL()
+        except OSError:  # no binaries here: a file of SQLite does
+            return {}
+        stack.callback(server.close)
+        return {"SOAK_PG_PORT": str(server.port), "SOAK_PG_USER": server.user}
+
+    def tree(self) -> list[int]:
+        """Every living process of the worker's session."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and (fields := stat(int(entry.name))) and int(fields[3]) == self.worker.pid:
+                found.append(int(entry.name))
+        return found
+
+    def _end_all(self) -> None:
+        for pid in self.tree():
+            os.kill(pid, signal.SIGKILL)
+        self.worker.wait()
+
+
+def stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the state on; nothing for one that has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+    return fields if fields[0] not in "ZX" else []
+
+
+def observe(soaking: Soaking, service: int) -> dict[str, Any]:
+    """Take one sample of everything."""
+    processes = []
+    for pid in [os.getpid(), *soaking.tree()]:
+        role = {os.getpid(): "load", soaking.worker.pid: "supervisor", service: "service"}.get(pid, "worker")
+        if seen := look_at(pid):
+            processes.append({"role": role, "pid": pid, **seen})
+    info = soaking.client.info()
+    families = Counter(family(key.decode(errors="replace")) for key in soaking.client.scan_iter(count=1000))
+    journals = list((soaking.folder / "run").glob("*.journal"))
+    return {
+        "processes": processes,
+        "redis_bytes": info["used_memory"],
+        "redis_clients": info["connected_clients"],
+        "keys": dict(families),
+        "journals": len(journals),
+        "journal_bytes": sum(path.stat().st_size for path in journals if path.exists()),
+        "database_clients": database_clients(),
+    }
+
+
+def look_at(pid: int) -> dict[str, float] | None:
+    try:
+        fields = stat(pid)
+        uptime_s = float(Path("/proc/uptime").read_text().split()[0])
+        return {
+            "age_s": round(uptime_s - int(fields[19]) / os.sysconf("SC_CLK_TCK"), 1),
+            "rss_kib": memory_kib(pid, "status", "VmRSS:"),
+            "pss_kib": memory_kib(pid, "smaps_rollup", "Pss:"),
+            "descriptors": sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()),
+            "threads": int(fields[17]),
+        }
+    except (OSError, IndexError):  # it has just ended
+        return None
+
+
+def memory_kib(pid: int, file: str, name: str) -> int:
+    lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
+
+
+def family(key: str) -> str:
+    """Metrics and crash counts grow by design until their TTL; all other keys are counted together."""
+    if key.startswith(("j|", "h|")):
+        return "metrics"
+    return "crashes" if key.startswith("sk:crashes:") else "other"
+
+
+def database_clients() -> int:
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
+        return int(cursor.fetchone()[0])
+
+
+def watch(soaking: Soaking, seconds: float) -> list[dict[str, Any]]:
+    """Sample until the time is over. The first child that the supervisor bears is the service."""
+    from tests.conftest import wait_until
+
+    wait_until(lambda: soaking.client.zcard("sk:owners") == 2, "two workers", 30)
+    service = min(set(soaking.tree()) - {soaking.worker.pid}, key=lambda pid: (int(stat(pid)[19]), pid))
+    soaking.load.start()
+    began, samples = time.monotonic(), []
+    while (now_s := time.monotonic() - began) < seconds:
+        samples.append({"t_s": round(now_s, 2), **observe(soaking, service)})
+        if soaking.worker.poll() is not None:
+            sys.exit(f"The worker has ended by itself:\n{soaking.log.read_text()[-2000:]}")
+        if len(samples) % 12 == 1:
+            print(f"{now_s:5.0f} s  {sum(soaking.load.enqueued.values()):,} enqueued", flush=True)
+        time.sleep(max(0.0, began + len(samples) * SAMPLE_EVERY_S - time.monotonic()))
+    return samples
+
+
+def finish(soaking: Soaking) -> dict[str, Any]:
+    """Stop the load, drain, TERM; return what is left."""
+    from tests.conftest import wait_until
+
+    soaking.load.stop()
+    began = time.monotonic()
+    wait_until(lambda: is_drained(soaking.client), "the drain", DRAIN_S)
+    drained_s, client = time.monotonic() - began, soaking.client
+    dead = Counter(json.loads(raw)["class"].rpartition(".")[2] for raw in client.zrange("dead", 0, -1))
+    soaking.worker.send_signal(signal.SIGTERM)
+    code = soaking.worker.wait(60)
+    keys = [key.decode(errors="replace") for key in client.scan_iter(count=1000)]
+    log = soaking.log.read_text()
+    return {
+        "exit_code": code,
+        "processes_left": len(soaking.tree()),
+        "journals_left": len(list((soaking.folder / "run").glob("*.journal"))),
+        "keys_held": [key for key in keys if key.startswith(HELD)],
+        "keys_without_ttl": [key for key in keys if key not in STAYS and client.ttl(key) == -1],
+        "dead_above_limit": max(0, sum(dead.values()) - 50),
+        "handles_unheard": soaking.load.unheard,
+        "alarms": [line for line in log.splitlines() if any(alarm in line for alarm in ALARMS)],
+        "buried_by_kills": (buried := log.count("is dead: The process died")),
+        "buried_bystanders": buried - soaking.load.enqueued["Poison"],
+        "drained_s": round(drained_s, 2),
+        "dead": dict(dead),
+        "processed": int(client.get("stat:processed")),
+        "failed": int(client.get("stat:failed")),
+        "killed": [int(marker.read_text()) for marker in soaking.folder.glob("killed-*")],
+    }
+
+
+def is_drained(client: Any) -> bool:
+    held = sum(client.hlen(f"sk:inflight:{owner.decode()}") > 3 for owner in client.zrange("sk:owners", 0, -1))
+    return not (held or client.zcard("retry") or client.zcard("schedule") or client.llen("queue:default") or client.llen("queue:low"))
+
+
+def checks(left: dict[str, Any], samples: list[dict[str, Any]], minutes: float) -> dict[str, bool]:
+    """What must hold at the end; and that what is to be soaked has happened."""
+    keys, kills = samples[-1]["keys"], len(left["killed"])
+    return {
+        **{f"{name.replace('_', ' ')}: none": not left[name] for name in NOTHING},
+        f"metrics keys: at most {METRICS} a minute": keys.get("metrics", 0) <= METRICS * (minutes + 2),
+        f"crash keys: at most {BLAME} a kill": keys.get("crashes", 0) <= BLAME * kills,
+        "jobs have killed their process": kills >= 3,
+        "children were recycled": bool(recycled(left, samples)),
+    }
+
+
+def recycled(left: dict[str, Any], samples: list[dict[str, Any]]) -> set[int]:
+    """Workers that were seen, were not killed by a job, and are gone before the end."""
+    seen = [{p["pid"] for p in sample["processes"] if p["role"] == "worker"} for sample in samples]
+    return set.union(*seen) - seen[-1] - set(left["killed"])
+
+
+def report(result: dict[str, Any]) -> bool:
+    for row in result["series"]:
+        verdict = "ok" if row["holds"] else "BROKEN"
+        print(f"{row['series']:50} {row['start']:>14,.1f} {row['gain']:>+12,.1f}  may gain {row['stated']:>5}  {verdict}")
+    for name, holds in result["checks"].items():
+        print(f"{name:80} {'ok' if holds else 'BROKEN'}")
+    print(json.dumps(result["end"]))
+    return all(row["holds"] for row in result["series"]) and all(result["checks"].values())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        soaking = Soaking(stack, arguments.minutes)
+        samples = watch(soaking, arguments.minutes * 60)
+        enqueued = dict(soaking.load.enqueued)
+        left = finish(soaking)
+    from benchmarks.soak_lines import rows
+
+    warm = [sample for sample in samples if sample["t_s"] >= arguments.minutes * 60 / 5]
+    result = {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "minutes": arguments.minutes, "enqueued": enqueued, "series": rows(warm),
+        "checks": checks(left, samples, arguments.minutes), "end": left, "samples": samples,
+    }  # fmt: skip
+    arguments.out.write_text(json.dumps(result) + "\n")
+    sys.exit(0 if report(result) else 1)
+
+
+if __name__ == "__main__":
+    main()
