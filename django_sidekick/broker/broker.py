@@ -7,13 +7,13 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import redis
 
 from django_sidekick.broker import connection, scripts
-from django_sidekick.broker.connection import Client
+from django_sidekick.broker.connection import Client, Line
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.patience import Patience
 from django_sidekick.conf import Settings, get_settings
@@ -85,13 +85,14 @@ class Broker:
         return keys, words
 
 
-def run(client: Client, name: str, keys: Sequence[str], words: Words) -> Any:
+def run(client: Client | Line, name: str, keys: Sequence[str], words: Words) -> Any:
     """Run a script by its SHA, sending its text only when the server does not know it. One round trip."""
     script = scripts.load(name)
+    execute = client.execute_command if isinstance(client, Line) else partial(connection.call, client)
     try:
-        return client.execute_command("EVALSHA", script.sha, len(keys), *keys, *words)
+        return execute("EVALSHA", script.sha, len(keys), *keys, *words)
     except redis.exceptions.NoScriptError:
-        return client.execute_command("EVAL", script.text, len(keys), *keys, *words)
+        return execute("EVAL", script.text, len(keys), *keys, *words)
 
 
 def get_broker() -> Broker:

@@ -13,12 +13,15 @@ from django_sidekick.broker import connection
 from django_sidekick.broker.broker import run
 from django_sidekick.broker.connection import Client
 from django_sidekick.broker.keys import Keys
+from django_sidekick.broker.waiting import Selector
 from django_sidekick.conf import Settings
 from django_sidekick.wire.payload import timestamp
 
 SLICE = 100
+SLICE_BYTES = 100_000
 LONGEST_SLEEP_S = 1.0
 SLEEP_UNTOLD_S = 0.1
+SELECT_TAKES = 1024
 LEASE_S = 6.0
 
 
@@ -33,17 +36,13 @@ class DueJobs:
     def enqueue_due(self) -> int:
         """Move at most 100 due jobs of each set to their queues. Return how many: more may be due.
 
-        Each move is one step in Redis; Ruby's pollers may take from the same sets.
+        One step in Redis, of about 1 ms at most; Ruby's pollers may take from the same sets.
         """
-        now_s = time.time()
+        now_s, names = time.time(), self._keys
+        keys = [names.queues, names.dead, names.retry, names.schedule]
         stamp = repr(timestamp(now_s, self._wire_times))
-        moved = 0
-        for source in (self._keys.retry, self._keys.schedule):
-            keys = [source, self._keys.queues, self._keys.dead]
-            moved += run(
-                self._client, "enqueue_due", keys, [repr(now_s), SLICE, stamp, self._keys.queue("")]
-            )
-        return moved
+        words: list[Any] = [repr(now_s), SLICE, stamp, names.queue(""), SLICE_BYTES]
+        return int(run(self._client, "enqueue_due", keys, words))
 
 
 class SchedulerLease:
@@ -78,13 +77,18 @@ class DueWatch:
         self._longest_s = 0.0
         self._wake, self._waker = socket.socketpair()
 
-    def wait(self) -> None:
-        """Arm, and sleep until the next job is due or a change is told. Raise redis-py's errors."""
+    def wait(self) -> bool:
+        """Arm; sleep until the next job is due or a change is told. Return True if a job is due.
+
+        Raise redis-py's errors; the connection is then dropped, and the next call makes a new one.
+        """
         try:
-            self.wait_for_change(self.arm())
+            remaining_s = self.arm()
+            is_told = remaining_s > 0 and self.wait_for_change(remaining_s)
         except BaseException:
             self.close()
             raise
+        return not is_told and remaining_s < self._longest_s
 
     def arm(self) -> float:
         """Return the seconds until the next job is due, at most 1, and have changes told from now on.
@@ -102,10 +106,15 @@ class DueWatch:
         """Sleep so long, or until a change is told. Return True for the latter; arm() then reads past it."""
         if self._link.can_read(timeout=0):  # told together with the last reply: the socket is empty by now
             return True
-        with selectors.DefaultSelector() as selector:
+        with self._selector() as selector:
             selector.register(self._link._sock, selectors.EVENT_READ)
             selector.register(self._wake, selectors.EVENT_READ)
             return bool(selector.select(max(timeout_s, 0)))
+
+    def _selector(self) -> selectors.BaseSelector:
+        """The one that sleeps to the microsecond, where it can: poll and epoll round up to milliseconds."""
+        is_small = max(self._link._sock.fileno(), self._wake.fileno()) < SELECT_TAKES
+        return selectors.SelectSelector() if is_small else Selector()
 
     def wake(self) -> None:
         """End a sleep in another thread, for good: the process stops."""
@@ -120,7 +129,7 @@ class DueWatch:
         for words in (("CLIENT", "TRACKING", "ON", "NOLOOP"), ("SUBSCRIBE", self._channel)):
             self._link.send_command(*words)
             try:
-                self._link.read_response()
+                self._link.read_response(push_request=True)  # the answer to SUBSCRIBE is told, not replied
             except redis.ResponseError:
                 self._longest_s = SLEEP_UNTOLD_S
             else:

@@ -12,11 +12,11 @@ from typing import Any
 
 from django_sidekick.broker import connection, settling
 from django_sidekick.broker.broker import run
-from django_sidekick.broker.connection import Client
+from django_sidekick.broker.connection import Client, Line
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.patience import Patience
 from django_sidekick.broker.recovery import LEASE_S, REMEMBER_S, SLICE
-from django_sidekick.broker.waiting import QueueWait
+from django_sidekick.broker.waiting import BLOCK_S, QueueWait
 from django_sidekick.conf import Settings
 from django_sidekick.wire.outcome import Delivery, Outcome
 
@@ -44,8 +44,8 @@ class Ownership:
         self.settings = settings
         self.keys = Keys(settings.key_prefix)
         self.queues = tuple(queues)
-        self.leader = connection.worker_client(settings)
         self.client = connection.worker_client(settings)
+        self.leader = Line(connection.worker_client(settings))
         self.patience = Patience(self.client)
         self.sequence = 0
         self.oldest_tag = 0
@@ -104,13 +104,13 @@ class Ownership:
         self._paused = frozenset(map(int, paused.split(b","))) if paused else frozenset()
         return self._deliveries(taken, reply) if taken else []
 
-    def wait_for_work(self, order: Sequence[int]) -> None:
-        """Return when one of these queues had a job (the next fetch brings it), or after 2 s. Leader only.
+    def wait_for_work(self, order: Sequence[int], timeout_s: float = BLOCK_S) -> None:
+        """Return when one of these queues had a job (the next fetch brings it), or in time. Leader only.
 
         Queues that the last fetch found paused are not waited for: it finds out when they go on.
         """
         indexes = [index for index in order if index not in self._paused]
-        self.patience.call(lambda: self.wait.wait(indexes))
+        self.patience.call(lambda: self.wait.wait(indexes, timeout_s))
 
     def return_woken(self) -> None:
         """Put what a wait has set aside back to the front of its queue: nothing will be fetched any more."""
@@ -147,7 +147,7 @@ class Ownership:
         self.leader.close()
         self.client.close()
 
-    def _run(self, client: Client, name: str, keys: list[str], words: list[Any]) -> Any:
+    def _run(self, client: Client | Line, name: str, keys: list[str], words: list[Any]) -> Any:
         return self.patience.call(lambda: run(client, name, keys, words))
 
     def _deliveries(self, taken: bytes, reply: list[bytes]) -> list[Delivery]:

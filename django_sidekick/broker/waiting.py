@@ -13,6 +13,9 @@ from django_sidekick.broker import connection
 from django_sidekick.broker.connection import Client
 from django_sidekick.conf import Settings
 
+Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+"""For a few sockets, made anew for each wait: epoll would cost three calls of the system more."""
+
 BLOCK_S = 2
 CALL_OFF_AGAIN_S = 0.01
 
@@ -36,16 +39,16 @@ class QueueWait:
         self._called_off = threading.Event()
         self.may_have_woken = True
 
-    def wait(self, indexes: Sequence[int]) -> None:
-        """Return when one of these queues had a job, after 2 s, or when called off. Raise redis-py's errors."""
+    def wait(self, indexes: Sequence[int], timeout_s: float = BLOCK_S) -> None:
+        """Return when one of these queues had a job, in time, or when called off. Raise redis-py's errors."""
         self.may_have_woken = True
         self._called_off.clear()
         if not indexes:
-            self._called_off.wait(BLOCK_S)
+            self._called_off.wait(timeout_s)
             return
         try:
-            waiting = dict(self._arm(index) for index in indexes)
-            self._read(waiting, timeout_s=BLOCK_S + 5)
+            waiting = dict(self._arm(index, timeout_s) for index in indexes)
+            self._read(waiting, timeout_s=timeout_s + 5)
             while waiting:
                 self._unblock(waiting.values())
                 self._read(waiting, timeout_s=CALL_OFF_AGAIN_S)
@@ -56,6 +59,10 @@ class QueueWait:
     def settled(self) -> None:
         """Note that a fetch has adopted the wake lists since the last wait: the next need not look."""
         self.may_have_woken = False
+
+    def nudge(self) -> None:
+        """End a wait for no queue at all. Touches no connection."""
+        self._called_off.set()
 
     def call_off(self) -> None:
         """Make a wait in another thread return soon: the worker stops, or its queues changed."""
@@ -73,15 +80,15 @@ class QueueWait:
             link.disconnect()
             self._pool.release(link)
 
-    def _arm(self, index: int) -> tuple[int, int]:
+    def _arm(self, index: int, timeout_s: float) -> tuple[int, int]:
         """Send the waiting command. Return the socket's number and the queue's index."""
         link = self._connections.get(index) or self._connect(index)
         source, wake = self._lists[index]
-        link.send_command("BLMOVE", source, wake, "RIGHT", "LEFT", BLOCK_S)
+        link.send_command("BLMOVE", source, wake, "RIGHT", "LEFT", timeout_s)
         return link._sock.fileno(), index  # redis-py has no public way to wait for several connections
 
     def _connect(self, index: int) -> Any:
-        link = self._pool.get_connection()
+        link = connection.take(self._pool)
         link.send_command("CLIENT", "ID")
         client_id = int(link.read_response())
         with self._lock:
@@ -90,7 +97,7 @@ class QueueWait:
 
     def _read(self, waiting: dict[int, int], *, timeout_s: float) -> None:
         """Take the answers that are there, or come first, out of `waiting`."""
-        with selectors.DefaultSelector() as selector:
+        with Selector() as selector:
             for descriptor in waiting:
                 selector.register(descriptor, selectors.EVENT_READ)
             answered = [key.fd for key, _ in selector.select(timeout_s)]

@@ -16,7 +16,7 @@ class Delivery(NamedTuple):
 
 
 class Awaiting(NamedTuple):
-    """A job whose `perform` is a coroutine, ready for the event loop. `job` is a BaseJob."""
+    """A job whose `perform` is a coroutine, ready for the event loop. `job` is a BaseJob; its times are begun anew there."""
 
     delivery: Delivery
     payload: dict[str, Any]

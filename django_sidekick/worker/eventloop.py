@@ -7,7 +7,9 @@ import contextvars
 import logging
 import sys
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -23,42 +25,57 @@ IS_EAGER = sys.version_info >= (3, 12)
 """A task that begins at once, and costs no turn of the loop if it never waits."""
 
 ROOM = 250
-"""Jobs that wait for a slot before threads that bring more must wait themselves."""
+"""Jobs that wait for a slot before no more are wanted."""
 
 
 class EventLoop:
     """Runs at most so many jobs at once, one slot each; more wait in a room, from which they can be given back.
 
     It never touches Redis: threads bring the jobs and take the outcomes. Its thread starts with the first
-    coroutine job. Each job runs in a context of its own.
+    coroutine job, and goes on whatever a job does to the loop. Each job runs in a context of its own.
+    `on_room` is called in it when there is room again after there was none.
     """
 
-    def __init__(self, finish: Finish, slots: Slots) -> None:
+    def __init__(self, finish: Finish, slots: Slots, on_room: Callable[[], None]) -> None:
         self.waiting: deque[Awaiting] = deque()
         self._finish = finish
         self._begin, self._hand_over = slots.begin, slots.end
         self._free = deque(slots.of_coroutines)
-        self._room = threading.Condition()
-        self._turned_away = 0
+        self._on_room = on_room
+        self._was_full = False
         self._is_called = False
         self._tasks: set[asyncio.Task[Outcome]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
 
     def submit(self, awaiting: Awaiting) -> None:
-        """Have a job run when there is a slot. Called by threads; one that finds the room full waits."""
-        if len(self.waiting) >= ROOM:
-            self._wait_for_room()
+        """Have a job run when there is a slot. Called by threads, which never wait here."""
         self.waiting.append(awaiting)
         if not self._is_called:  # lowered before the room is emptied, so that nothing stays in it
             self._is_called = True
             (self._loop or self._start()).call_soon_threadsafe(self._take_in)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so many jobs wait that no more should be brought."""
+        if len(self.waiting) < ROOM:
+            return False
+        self._was_full = True
+        return True
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more jobs may be brought, after the room was full."""
+        return len(self.waiting) < ROOM // 2
+
+    @property
+    def has_free_slot(self) -> bool:
+        """Whether a job that is brought now would begin at once."""
+        return bool(self._free) and not self.waiting
+
     def take_back(self) -> list[Awaiting]:
         """Return the jobs that have not begun; they will not."""
-        taken = take_all(self.waiting)
-        self._let_in()
-        return taken
+        return take_all(self.waiting)
 
     def cancel(self, timeout_s: float) -> None:
         """Cancel what runs, and wait so long for it to end. What comes of it counts for nothing any more."""
@@ -75,17 +92,6 @@ class EventLoop:
         if not ended.wait(timeout_s):
             logger.warning("%d coroutine jobs did not end when they were cancelled.", len(self._tasks))
 
-    def _wait_for_room(self) -> None:
-        with self._room:
-            self._turned_away += 1
-            self._room.wait_for(lambda: len(self.waiting) < ROOM // 2)
-            self._turned_away -= 1
-
-    def _let_in(self) -> None:
-        if self._turned_away and len(self.waiting) < ROOM // 2:
-            with self._room:
-                self._room.notify_all()
-
     def _start(self) -> asyncio.AbstractEventLoop:
         with self._starting:
             if self._loop is None:
@@ -99,25 +105,34 @@ class EventLoop:
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
-        loop.run_forever()
+        while True:
+            try:
+                loop.run_forever()
+            except BaseException:
+                logger.exception("A task that a coroutine job has left behind raised; the loop goes on.")
+            else:
+                logger.warning("A coroutine job has stopped the event loop; it goes on.")
 
     def _take_in(self) -> None:
         self._is_called = False
-        waiting, free = self.waiting, self._free
+        waiting, free, now, clock = self.waiting, self._free, time.time, time.perf_counter
         while free:
             try:
                 awaiting = waiting.popleft()
             except IndexError:
                 break
-            slot = free.popleft()
-            self._begin(slot, awaiting[0], awaiting[4])
-            task = self._task(self._finish(awaiting))
+            slot, began = free.popleft(), clock()
+            delivery, payload, job, _, _ = awaiting  # what it has waited in the room is no part of its run
+            self._begin(slot, delivery, began)
+            task = self._task(self._finish(Awaiting(delivery, payload, job, now(), began)))
             if task.done():
                 self._end(slot, task)
             else:
                 self._tasks.add(task)
                 task.add_done_callback(partial(self._end_later, slot))
-        self._let_in()
+        if self._was_full and self.has_room:
+            self._was_full = False
+            self._on_room()
 
     def _task(self, coroutine: Any) -> asyncio.Task[Outcome]:
         loop, context = self._loop, contextvars.Context()

@@ -18,6 +18,7 @@ from django_sidekick.middleware import current_job
 from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
 from django_sidekick.worker.eventloop import EventLoop
 from django_sidekick.worker.journal import Journal, path_of
+from django_sidekick.worker.openqueues import OpenQueues
 from django_sidekick.worker.options import Sizes
 from django_sidekick.worker.prefetch import Prefetch
 from django_sidekick.worker.slots import Slots
@@ -55,9 +56,9 @@ class Intake:
         self.quiet = False
         self.waiting = False
         self.settled_at = 0.0
-        self.loop = EventLoop(executor.finish(), self.slots)
+        self.loop = EventLoop(executor.finish(), self.slots, lambda: self.ownership.wait.nudge())
         self._execute = executor.execute(awaits=bool(sizes.coroutines))
-        self._next_order = next_order
+        self._order = OpenQueues(next_order, self.loop)
         self._events_of = events_of
         self._standby = Standby(sizes.threads)
         self._leading = threading.Lock()
@@ -140,7 +141,7 @@ class Intake:
     def give_back(self) -> int:
         """Return what no thread has begun to the front of its queue. Return the number of jobs."""
         unstarted = take_all(self.buffer)
-        unstarted += [awaiting.delivery for awaiting in self.loop.take_back()]
+        unstarted += self._order.close_for_slots([a.delivery for a in self.loop.take_back()])
         if not unstarted:
             return 0
         self._prefetch.hold_back()
@@ -178,6 +179,8 @@ class Intake:
         self.slots.not_begun(slot)
         self.loop.submit(awaiting)
         self.slots.leave(slot)
+        if self.loop.is_full:
+            self._order.close_for_room(awaiting.delivery)
 
     def _return(self, deliveries: list[Delivery]) -> int:
         with self._settling:
@@ -231,7 +234,7 @@ class Intake:
             if self.finished:
                 self._settle_quietly()
             if not self.quiet:
-                self.ownership.wait_for_work(self._next_order())
+                self.ownership.wait_for_work(self._order.next(), self._order.patience_s)
         finally:
             self.waiting = False
         if self.quiet:
@@ -243,7 +246,7 @@ class Intake:
         self.settled_at = time.monotonic()
         try:
             deliveries = self.ownership.fetch(
-                self._next_order(), wanted, finished, self._events(finished)
+                self._order.next(), wanted, finished, self._events(finished)
             )
         except Fenced:
             self.start_over(identity)

@@ -32,13 +32,24 @@ class Scheduler:
 
     def turn(self) -> float:
         """Move one slice, or sleep. Return the seconds to rest before the next turn."""
-        leads = self._leads()
-        if self._patience.call(self._jobs.enqueue_due):
-            return REST_S
-        if not leads:
+        if not self._leads():
+            if self._patience.call(self._jobs.enqueue_due):
+                return REST_S
             return FOLLOW_EVERY_S * random.uniform(0.5, 1.0)
-        self._patience.call(self._watch.wait)
+        if self._is_due() and self._patience.call(self._jobs.enqueue_due):
+            return REST_S
         return 0.0
+
+    def _is_due(self) -> bool:
+        """Sleep until a job is due or a change is told. A watch that fails is no reason to wait for it.
+
+        Then whatever may be due is moved, and the next turn comes a second later.
+        """
+        try:
+            return self._patience.call(self._watch.wait, deadline=time.monotonic())
+        except BrokerUnavailable:
+            self._patience.call(self._jobs.enqueue_due)
+            raise
 
     def resign(self) -> None:
         """Let another lead at once; harmless if another does, or Redis is away."""

@@ -19,6 +19,7 @@ BROAD = {
     "jobs/failures.py",
     "worker/supervisor.py",
     "jobs/enqueue.py",
+    "worker/eventloop.py",
     "worker/intake.py",
     "worker/threads.py",
     "worker/child.py",

@@ -5,6 +5,9 @@ import json
 import pytest
 
 from django_sidekick.broker.due import DueJobs
+from tests.app.jobs import EchoJob
+from tests.conftest import wait_until
+from tests.workers import child, running
 
 
 @pytest.fixture
@@ -54,6 +57,28 @@ def test_a_queue_that_is_no_list_does_not_hold_up_the_others(redis, due):
     assert redis.zcard("dead") == 1
 
 
+@pytest.mark.parametrize("size", [2_000, 10_000, 200_000])
+def test_large_jobs_are_moved_a_few_at_a_time(redis, due, size):
+    redis.zadd("schedule", {payload(n=n, args=["x" * size]): 1 for n in range(100)})
+
+    moved = due.enqueue_due()
+
+    assert 0 < moved * size <= 300_000 + 4 * size
+    while moved < 100:
+        moved += due.enqueue_due()
+    assert redis.llen("queue:low") == 100
+
+
+@pytest.mark.parametrize("args", ['["\\ud800"]', "[" * 1500 + "]" * 1500])
+def test_what_redis_cannot_decode_is_moved_if_it_begins_as_sidekiq_writes_it(redis, due, args):
+    raw = f'{{"retry":true,"queue":"low","args":{args},"class":"A"}}'
+    redis.zadd("schedule", {raw: 1})
+
+    assert due.enqueue_due() == 1
+    assert redis.lrange("queue:low", 0, -1)[0].decode().startswith(raw[:-1])
+    assert redis.zcard("dead") == 0
+
+
 def test_infinite_scores_are_no_trouble(redis, due):
     redis.zadd("retry", {payload(a=1): float("-inf"), payload(a=2): float("inf")})
 
@@ -66,3 +91,15 @@ def test_one_call_moves_a_slice(redis, due):
 
     assert [due.enqueue_due() for _ in range(4)] == [100, 100, 50, 0]
     assert redis.llen("queue:low") == 250
+
+
+@pytest.mark.parametrize("refused", ["-client|tracking", "-client|tracking -subscribe"])
+def test_a_server_that_tells_of_no_change_delays_a_job_by_little(redis, sidekick_settings, refused):
+    """CLIENT TRACKING, then PUBLISH, then looking every 0.1 s: whatever the server grants."""
+    redis.execute_command("ACL", "SETUSER", "default", *refused.split())
+    try:
+        with running(child()):
+            EchoJob.set(wait=0.2).perform_later("due")
+            wait_until(lambda: redis.llen("echo"), "the scheduled job", 5)
+    finally:
+        redis.execute_command("ACL", "SETUSER", "default", "+@all")

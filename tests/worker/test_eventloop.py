@@ -279,3 +279,76 @@ def test_execute_leaves_coroutines_to_the_loop_only_if_asked():
 
     assert isinstance(executor.execute(awaits=True)(Delivery(256, "q", raw), 0.0), Awaiting)
     assert executor.execute(awaits=False)(Delivery(256, "q", raw), 0.0).kind == "done"
+
+
+class LeavesBehindJob(BaseJob):
+    """Leave a task behind that raises what no loop survives by itself, or stop the loop."""
+
+    async def perform(self, how):
+        loop = asyncio.get_running_loop()
+        if how == "stop":
+            loop.stop()
+            return
+        kind = {"SystemExit": SystemExit, "KeyboardInterrupt": KeyboardInterrupt}[how]
+
+        async def raises():
+            raise kind
+
+        SEEN.append(loop.create_task(raises()))
+
+
+@pytest.mark.parametrize("how", ["SystemExit", "KeyboardInterrupt", "stop"])
+def test_no_job_ends_the_loop(redis, how):
+    with running(child()) as worker:
+        LeavesBehindJob.perform_later(how)
+        wait_until(lambda: redis.llen("queue:default") == 0 and worker.intake.is_idle(), "the odd job")
+        SEEN.clear()
+        NoteJob.perform_bulk([(number,) for number in range(5)])
+        wait_until(lambda: len(SEEN) == 5, "the next coroutine jobs")
+
+
+def test_a_full_loop_holds_up_no_job_of_another_queue_and_does_not_spin(redis, sidekick_settings):
+    """600 jobs that never end before one of another queue; then the calls of a quarter of a second are counted."""
+    sidekick_settings(ASYNC_CONCURRENCY=2)
+    HeldJob.set(queue="first").perform_later(0)
+    HeldJob.set(queue="first").perform_later(0)
+    for number in range(600):
+        redis.lpush("queue:first", json.dumps({"class": HeldJob.name, "args": [number], "jid": f"{number:024}", "retry": True, "queue": "first"}))
+
+    with running(child("first", "second", concurrency=4)) as worker:
+        wait_until(lambda: len(GATES) == 2, "the loop to be full")
+        EchoJob.set(queue="second").perform_later("other")
+        wait_until(lambda: redis.llen("echo"), "the other queue's job", 3)
+
+        before = redis.info("commandstats")["cmdstat_evalsha"]["calls"]
+        threading.Event().wait(0.5)
+        spent = redis.info("commandstats")["cmdstat_evalsha"]["calls"] - before
+        assert spent < 60, spent
+        worker.ask_quiet()
+        wait_until(lambda: redis.llen("queue:first") == 600, "what has not begun")
+        open_gates(worker)
+
+
+def test_a_flood_of_coroutine_jobs_runs_to_its_end_in_order(redis, sidekick_settings):
+    sidekick_settings(ASYNC_CONCURRENCY=3)
+    NoteJob.perform_bulk([(number,) for number in range(2_000)])
+
+    with running(child(concurrency=1)):
+        wait_until(lambda: len(SEEN) == 2_000, "all jobs")
+
+    assert [seen[0] for seen in SEEN] == list(range(2_000))
+
+
+def test_the_time_a_job_has_waited_for_a_slot_is_no_part_of_its_run(redis, sidekick_settings):
+    sidekick_settings(ASYNC_CONCURRENCY=1)
+    with running(child()) as worker:
+        HeldJob.perform_later(0)
+        wait_until(lambda: GATES, "the first to begin")
+        NoteJob.perform_later(1)
+        wait_until(lambda: worker.intake.loop.waiting, "the second to wait")
+        threading.Event().wait(0.2)
+        open_gates(worker)
+        wait_until(lambda: SEEN[-1] != 0, "the second to run")
+        wait_until(lambda: NoteJob.name in worker.intake.tally.classes, "it to be counted")
+
+        assert worker.intake.tally.classes[NoteJob.name][2] < 0.1
