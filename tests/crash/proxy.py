@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -43,6 +44,7 @@ class Proxy:
     def __init__(self, server_port: int, point: Point | None = None) -> None:
         self.calls: collections.Counter[str] = collections.Counter()
         self.has_struck = threading.Event()
+        self.struck_at = float("inf")
         self.victim = 0
         self._point = point
         self._server_port = server_port
@@ -91,6 +93,7 @@ class Proxy:
             if self._point.action != "before":
                 server.sendall(raw)
                 server.recv(65_536)
+            self.struck_at = time.monotonic()
             if self._point.action != "cut":
                 os.kill(self.victim, signal.SIGKILL)
             self.has_struck.set()
