@@ -25,6 +25,7 @@ from django_sidekick.feature import load_features
 from django_sidekick.jobs.execute import build_executor
 from django_sidekick.wire import codec
 from django_sidekick.wire.outcome import Outcome
+from django_sidekick.worker import collector
 from django_sidekick.worker.child import Child
 from django_sidekick.worker.joblog import JobLog
 from django_sidekick.worker.options import WorkerOptions
@@ -126,6 +127,8 @@ def _drained(
     layers = (job_log.middleware,) if job_log else ()
     executor = build_executor(settings, features=load_features(settings), layers=layers)
     options = WorkerOptions(settings, tuple((name, 0) for name in queues), 10, 25.0)
+    collector.freeze()
+    collector.relax()
     child = Child(options, executor, job_log, events_of)
     main = threading.Thread(target=child.run)
 
