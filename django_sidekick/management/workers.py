@@ -24,7 +24,7 @@ from django_sidekick.feature import load_features
 from django_sidekick.jobs.execute import build_executor
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.middleware import JobContext
-from django_sidekick.worker import child, configfile, turns
+from django_sidekick.worker import child, collector, configfile, turns
 from django_sidekick.worker.custody import Custody
 from django_sidekick.worker.drain import Drain
 from django_sidekick.worker.joblog import JobLog
@@ -99,6 +99,7 @@ class Crew:
 
     def run_alone(self) -> None:
         """Be the only process (-p 0)."""
+        collector.freeze()
         self._run_jobs(None)
 
     def run_child(self, role: Role, link: Link) -> None:
@@ -109,6 +110,7 @@ class Crew:
             self._serve(link)
 
     def _run_jobs(self, link: Link | None) -> None:
+        collector.relax()
         process = child.Child(
             self._options, self._executor, self._job_log, self._events_of, link
         )
