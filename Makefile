@@ -43,8 +43,8 @@ docs: setup ## Build the documentation; a warning is an error
 wheel: setup ## Build wheel and sdist, and install the wheel in a clean environment
 	$(BIN)/python .ci/check_wheel.py
 
-bench: setup ## Measure the worker against its floors, alternating rounds
-	$(BIN)/python benchmarks/drain.py $(ARGS)
+bench: setup ## Measure every bar against its floor, in alternating rounds (about 20 minutes)
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 bench-peers: setup ## Measure us beside the other job libraries (about an hour; BENCH_HARNESS names their harness)
 	$(BIN)/python benchmarks/bench_peers.py $(ARGS)
