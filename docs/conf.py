@@ -1,8 +1,8 @@
 """Sphinx configuration."""
 
 project = "django-sidekick"
-author = "the django-sidekick contributors"
-copyright = "2026, the django-sidekick contributors"
+author = "The django-sidekick authors"
+copyright = "2026, the django-sidekick authors"
 extensions = ["myst_parser"]
 html_theme = "furo"
 exclude_patterns = ["_build"]

@@ -60,7 +60,7 @@ TEMPLATES = [
 
 DATABASES = {"default": database(os.environ.get("DATABASE_URL", ""), VAR_DIR / "shop.sqlite3")}
 EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-EMAIL_HOST = "127.0.0.1"
+EMAIL_HOST = os.environ.get("SHOP_SMTP_HOST", "127.0.0.1")
 EMAIL_PORT = int(os.environ.get("SHOP_SMTP_PORT", "2525"))
 EMAIL_TIMEOUT = 10
 CARRIER_URL = os.environ.get("SHOP_CARRIER_URL", "http://127.0.0.1:8000/carrier/quote/")
