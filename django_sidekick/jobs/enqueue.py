@@ -18,7 +18,7 @@ from django_sidekick.exceptions import ArgumentError, BrokerUnavailable, Enqueue
 from django_sidekick.feature import load_features
 from django_sidekick.jobs.handle import EnqueuedJob
 from django_sidekick.middleware import Handler, compose, load_layers
-from django_sidekick.wire import codec
+from django_sidekick.wire import codec, long_numbers
 from django_sidekick.wire.payload import new_jid, timestamp
 
 logger = logging.getLogger("sidekick")
@@ -68,7 +68,10 @@ def raw_of(payload: dict[str, Any], settings: Settings) -> bytes:
     try:
         raw = codec.dumps(payload)
     except (TypeError, ValueError) as error:
-        raise ArgumentError(f"The payload cannot be written as JSON: {error}") from error
+        path = long_numbers.path_to_too_long(payload)
+        raise ArgumentError(
+            f"{path or 'The payload'} cannot be written as JSON: {error}", path=path
+        ) from error
     if settings.max_payload_bytes is not None and len(raw) > settings.max_payload_bytes:
         raise ArgumentError(
             f"The payload has {len(raw)} bytes; SIDEKICK['MAX_PAYLOAD_BYTES'] allows "

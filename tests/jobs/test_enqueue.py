@@ -174,6 +174,23 @@ def test_payloads_over_the_limit_are_refused(redis, sidekick_settings):
     assert redis.keys("*") == []
 
 
+@pytest.mark.parametrize(
+    ("value", "path"), [(10**100_000, "args[0]"), ({"a": [1, -(10**100_000)]}, "args[0]['a'][1]")], ids=["one", "deep"]
+)
+def test_a_number_that_is_too_long_is_named_by_its_path(redis, value, path):
+    with pytest.raises(ArgumentError, match="100,000 digits") as caught:
+        NoopJob.perform_later(value)
+
+    assert caught.value.path == path
+    assert redis.keys("*") == []
+
+
+def test_a_number_that_the_interpreter_would_not_print_is_enqueued(redis):
+    NoopJob.perform_later(10**5000)
+
+    assert b"[1" + b"0" * 5000 + b"]" in redis.lrange("queue:default", 0, -1)[0]
+
+
 def test_perform_all_later_keeps_the_order_and_needs_one_script(redis):
     redis.config_resetstat()
     jobs = perform_all_later([NoopJob.prepare(i) for i in range(100)] + [NoopJob.set(queue="low").prepare(7)])
