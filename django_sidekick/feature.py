@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from django.core.checks import CheckMessage
@@ -20,8 +21,12 @@ class Feature:
     """Override what the feature needs; what it leaves alone costs nothing, at enqueue and at run time."""
 
     name: str = ""
-    options: tuple[str, ...] = ()
-    """Names that classes and set() may carry; each becomes a payload field unless `client_middleware` says else."""
+    options: Mapping[str, Callable[[Any], Any]] = MappingProxyType({})
+    """Names that classes and set() may carry; each becomes a payload field unless `client_middleware` says else.
+
+    With each its reader: it returns the JSON-native value of the field, or raises TypeError or ValueError with what
+    the option must be, such as "a timedelta or seconds above 0".
+    """
 
     client_middleware: tuple[Layer, ...] = ()
     """Layers around the push; each sees the payload, and may change or refuse it (return None)."""
