@@ -8,9 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from django.core.checks import CheckMessage
-from django.utils.module_loading import import_string
 
-from django_sidekick.conf import Settings
+from django_sidekick.conf import Settings, made
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.wire.outcome import FollowUp, Outcome
 
@@ -51,10 +50,7 @@ def load_features(settings: Settings) -> tuple[Feature, ...]:
 def _load(paths: tuple[str, ...]) -> tuple[Feature, ...]:
     features = []
     for path in paths:
-        try:
-            feature = import_string(path)()
-        except ImportError as error:
-            raise ConfigurationError(f"SIDEKICK['FEATURES'] names {path!r}: {error}") from error
+        feature = made(path, "FEATURES")
         if not isinstance(feature, Feature):
             raise ConfigurationError(f"SIDEKICK['FEATURES'] names {path!r}, which is no Feature.")
         features.append(feature)

@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.utils.module_loading import import_string
-
-from django_sidekick.conf import Settings
+from django_sidekick.conf import Settings, imported
 from django_sidekick.exceptions import ConfigurationError, Discard, MalformedPayload, Retry
 from django_sidekick.jobs import retry
 from django_sidekick.jobs.retry import Failure, RetryRules
@@ -119,7 +117,8 @@ def _text(fields: dict[str, Any]) -> bytes | None:
 
 
 def _load_handlers(paths: Sequence[str]) -> list[Callable[[BaseException, dict[str, Any]], None]]:
-    try:
-        return [import_string(path) for path in paths]
-    except ImportError as error:
-        raise ConfigurationError(f"SIDEKICK['ERROR_HANDLERS']: {error}") from error
+    handlers = [imported(path, "ERROR_HANDLERS") for path in paths]
+    for path, handler in zip(paths, handlers, strict=True):
+        if not callable(handler):
+            raise ConfigurationError(f"SIDEKICK['ERROR_HANDLERS'] names {path!r}, which cannot be called.")
+    return handlers

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from django_sidekick.conf import MOST_QUEUES
 from django_sidekick.exceptions import ConfigurationError
 
 try:
@@ -124,6 +125,6 @@ def parse_queues(texts: list[str], where: str) -> tuple[tuple[str, int], ...]:
         queues[name] = queues.get(name, 0) + int(weight or 0)
     if any(queues.values()):
         queues = {name: max(weight, 1) for name, weight in queues.items()}
-    if len(queues) > 256:
-        raise ConfigurationError(f"{where}: one worker reads at most 256 queues.")
+    if len(queues) > MOST_QUEUES:
+        raise ConfigurationError(f"{where}: one worker reads at most {MOST_QUEUES} queues.")
     return tuple(queues.items())
