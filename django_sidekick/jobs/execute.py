@@ -269,7 +269,7 @@ def _arguments(payload: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
 
 def _resolve(payload: dict[str, Any]) -> type[Any]:
     if ruby.is_wrapped(payload):
-        return resolve(ruby.unwrap(payload)[0])
+        return resolve(ruby.class_name(payload))
     return resolve(payload["class"])
 
 

@@ -257,6 +257,17 @@ def test_ruby_names_and_active_jobs_find_their_class():
     assert RAN == [((1,), {}), ((2,), {"a": 1})]
 
 
+def test_a_record_of_rubys_fails_the_job_which_its_hooks_are_told(monkeypatch):
+    monkeypatch.setattr(RubyNamed, "after_death", lambda self, error: TOLD.append((self.name, error)))
+    inner = {"job_class": "HardJob", "arguments": [{"_aj_globalid": "gid://shop/Order/1"}]}
+    outcome = run(payload("Sidekiq::ActiveJob::Wrapper", inner, wrapped="HardJob", retry=0))
+
+    assert (outcome.kind, member(outcome)["error_class"]) == ("dead", "DeserializationError")
+    assert "gid://shop/Order/1" in member(outcome)["error_message"]
+    assert [name for name, _ in TOLD] == ["HardJob"]
+    assert RAN == []
+
+
 @pytest.mark.parametrize("name", ["Sidekiq::ActiveJob::Wrapper"])
 def test_a_malformed_wrapper_is_retried(name):
     assert run(payload(name, 5)).kind == "retry"
