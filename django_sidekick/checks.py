@@ -16,10 +16,12 @@ from django_sidekick.broker import health
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.feature import load_features
+from django_sidekick.jobs.base import BaseJob
 from django_sidekick.jobs.execute import build_executor
 from django_sidekick.jobs.options import problems_of
 from django_sidekick.jobs.registry import JOBS
-from django_sidekick.middleware import load_layers
+from django_sidekick.middleware import compose, load_layers
+from django_sidekick.wire.serializers import load_serializers
 
 TAG = "sidekick"
 
@@ -32,12 +34,14 @@ def check_sidekick(
     try:
         settings = get_settings()
         health.address_of(settings)
-        load_layers(settings.client_middleware, "CLIENT_MIDDLEWARE")
+        compose(load_layers(settings.client_middleware, "CLIENT_MIDDLEWARE"), lambda payload: payload)
+        load_serializers(settings.serializers)
         build_executor(settings, features=load_features(settings))
     except ConfigurationError as error:
         return [Error(str(error), id="sidekick.E001")]
     return [
-        *_cache_alias(settings),
+        *_caches(settings),
+        *_history(settings),
         *_threads(settings),
         *_commands(),
         *_job_classes(),
@@ -76,38 +80,52 @@ def check_server(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> li
     return list(server_messages()) if health.is_asked_for(TAG) else []
 
 
-def _cache_alias(settings: Settings) -> Iterable[CheckMessage]:
-    alias = settings.redis if isinstance(settings.redis, str) and "://" not in settings.redis else None
-    if alias is None:
-        return
-    if alias == "default":
+def _caches(settings: Settings) -> Iterable[CheckMessage]:
+    mine = health.places_of(settings)
+    if settings.redis == "default":
         yield Warning(
             "SIDEKICK['REDIS'] is the default cache: cache.clear() is FLUSHDB and would delete all jobs.",
             hint="Give jobs an alias of their own with another database number.",
             id="sidekick.W002",
         )
-    mine = health.places(django_settings.CACHES[alias])
     for name, other in django_settings.CACHES.items():
-        if name != alias and mine & health.places(other):
+        if name != settings.redis and mine & health.places(other):
             yield Error(
-                f"The caches {alias!r} (SIDEKICK['REDIS']) and {name!r} share server and database: clearing "
-                "one deletes all jobs.",
+                f"The cache {name!r} shares server and database with the jobs (SIDEKICK['REDIS']): "
+                "clearing it deletes all jobs.",
                 hint="Give one of them another database number.",
                 id="sidekick.E002",
             )
 
 
+def _history(settings: Settings) -> Iterable[CheckMessage]:
+    if settings.history != "off" and settings.history_database not in connections:
+        yield Error(
+            f"SIDEKICK['HISTORY_DATABASE'] names {settings.history_database!r}, which is not in DATABASES "
+            f"({', '.join(connections)}).",
+            id="sidekick.E005",
+        )
+
+
 def _threads(settings: Settings) -> Iterable[CheckMessage]:
     for connection in connections.all():
-        pool = connection.settings_dict.get("OPTIONS", {}).get("pool")
-        most = pool.get("max_size") if isinstance(pool, dict) else None
-        if isinstance(most, int) and most < settings.concurrency:
+        most = _pool_size(connection.settings_dict.get("OPTIONS", {}).get("pool"))
+        if most is not None and most < settings.concurrency:
             yield Warning(
                 f"A worker has {settings.concurrency} threads, the pool of database {connection.alias!r} "
                 f"{most} connections.",
                 hint="Raise the pool's max_size or lower SIDEKICK['CONCURRENCY'].",
                 id="sidekick.W003",
             )
+
+
+def _pool_size(pool: Any) -> int | None:
+    """Return how many connections a pool may have, by psycopg_pool's defaults; None without one."""
+    if not pool:
+        return None
+    options = pool if isinstance(pool, dict) else {}
+    size = options.get("max_size")
+    return int(options.get("min_size", 4) if size is None else size)
 
 
 def _commands() -> Iterable[CheckMessage]:
@@ -125,6 +143,24 @@ def _job_classes() -> Iterable[CheckMessage]:
     for job_class in JOBS.values():
         for problem in problems_of(job_class):
             yield Error(f"{job_class.__qualname__}: {problem}", obj=job_class, id="sidekick.E004")
+    claims: dict[str, set[str]] = {}
+    for job_class in _all_classes(BaseJob):
+        if job_class.name in JOBS and callable(getattr(job_class, "perform", None)):
+            path = f"{job_class.__module__}.{job_class.__qualname__}"
+            claims.setdefault(job_class.name, set()).add(path)
+    for name, paths in claims.items():
+        if len(paths) > 1:
+            yield Error(
+                f"{' and '.join(sorted(paths))} have one class_name, {name!r}: only the last one loaded runs.",
+                hint="Give each a name of its own.",
+                id="sidekick.E006",
+            )
+
+
+def _all_classes(parent: type[BaseJob]) -> Iterable[type[BaseJob]]:
+    for job_class in parent.__subclasses__():
+        yield job_class
+        yield from _all_classes(job_class)
 
 
 assert django.VERSION >= (5, 2)  # noqa: S101 the oldest that is tested

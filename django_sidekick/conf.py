@@ -14,8 +14,12 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
 from django_sidekick.exceptions import ConfigurationError
+
+MOST_QUEUES = 256
+"""What one worker reads."""
 
 DEFAULT_FEATURES = ("django_sidekick.features.expiry.Expiry",)
 
@@ -95,6 +99,25 @@ def build_settings(given: Any) -> Settings:
     return Settings(**values)
 
 
+def imported(path: str, key: str) -> Any:
+    """Return what a dotted path in SIDEKICK[key] names. Raise ConfigurationError naming both."""
+    try:
+        return import_string(path)
+    except (ImportError, ValueError, TypeError) as error:  # the last two: paths such as "" and ".."
+        raise ConfigurationError(f"SIDEKICK[{key!r}] names {path!r}: {error}") from error
+
+
+def made(path: str, key: str) -> Any:
+    """Return an instance of the class that a dotted path in SIDEKICK[key] names. Raise ConfigurationError."""
+    kind = imported(path, key)
+    if not isinstance(kind, type):
+        raise ConfigurationError(f"SIDEKICK[{key!r}] names {path!r}, which is no class.")
+    try:
+        return kind()
+    except TypeError as error:
+        raise ConfigurationError(f"SIDEKICK[{key!r}] names {path!r}: {error}") from error
+
+
 def _runtime_dir() -> Path:
     uid = os.getuid() if hasattr(os, "getuid") else 0
     user = Path(f"/run/user/{uid}")
@@ -118,14 +141,14 @@ def _integer(least: int, *, optional: bool = False) -> Callable[[Any], int | Non
     return read
 
 
-def _seconds(*, optional: bool = False) -> Callable[[Any], float | None]:
+def _seconds(*, least: float = 0, optional: bool = False) -> Callable[[Any], float | None]:
     def read(value: Any) -> float | None:
         if value is None and optional:
             return None
         if isinstance(value, timedelta):
             value = value.total_seconds()
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
-            raise ValueError("must be seconds from 0, or a timedelta")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e9:
+            raise ValueError(f"must be seconds from {least}, or a timedelta")
         return float(value)
 
     return read
@@ -184,6 +207,8 @@ def _queues(value: Any) -> tuple[tuple[str, int], ...]:
         if isinstance(weight, bool) or not isinstance(weight, int) or weight < 0:
             raise ValueError("must hold whole weights from 0")
         queues[name] = weight
+    if len(queues) > MOST_QUEUES:
+        raise ValueError(f"must hold at most {MOST_QUEUES} queues")
     if any(queues.values()):
         queues = {name: max(weight, 1) for name, weight in queues.items()}
     return tuple(queues.items())
@@ -209,7 +234,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "CHILD_MAX_MEMORY_MIB": ("child_max_memory_mib", _integer(1, optional=True)),
     "SHUTDOWN_TIMEOUT": ("shutdown_timeout_s", _seconds()),
     "ENQUEUE": ("enqueue", _enqueue),
-    "ENQUEUE_TIMEOUT": ("enqueue_timeout_s", _seconds()),
+    "ENQUEUE_TIMEOUT": ("enqueue_timeout_s", _seconds(least=0.01)),
     "ENQUEUE_ERRORS": ("enqueue_errors", _choice("log", "raise")),
     "HISTORY": ("history", _choice("finished", "full", "failures", "off")),
     "HISTORY_RETENTION": ("history_retention_s", _seconds()),
@@ -225,7 +250,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "RUNTIME_DIR": ("runtime_dir", _directory),
     "STATE_DIR": ("state_dir", _directory),
     "MAX_PAYLOAD_BYTES": ("max_payload_bytes", _integer(1, optional=True)),
-    "DEAD_MAX_JOBS": ("dead_max_jobs", _integer(1)),
+    "DEAD_MAX_JOBS": ("dead_max_jobs", _integer(2)),
     "DEAD_TIMEOUT": ("dead_timeout_s", _seconds()),
     "WIRE_TIMES": ("wire_times", _choice("milliseconds", "seconds")),
 }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from django.core.checks import CheckMessage
-from django.utils.module_loading import import_string
 
-from django_sidekick.conf import Settings
+from django_sidekick.conf import Settings, made
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.wire.outcome import FollowUp, Outcome
 
@@ -20,8 +20,12 @@ class Feature:
     """Override what the feature needs; what it leaves alone costs nothing, at enqueue and at run time."""
 
     name: str = ""
-    options: tuple[str, ...] = ()
-    """Names that classes and set() may carry; each becomes a payload field unless `client_middleware` says else."""
+    options: Mapping[str, Callable[[Any], Any]] = MappingProxyType({})
+    """Names that classes and set() may carry; each becomes a payload field unless `client_middleware` says else.
+
+    With each its reader: it returns the JSON-native value of the field, or raises TypeError or ValueError with what
+    the option must be, such as "a timedelta or seconds above 0".
+    """
 
     client_middleware: tuple[Layer, ...] = ()
     """Layers around the push; each sees the payload, and may change or refuse it (return None)."""
@@ -46,10 +50,7 @@ def load_features(settings: Settings) -> tuple[Feature, ...]:
 def _load(paths: tuple[str, ...]) -> tuple[Feature, ...]:
     features = []
     for path in paths:
-        try:
-            feature = import_string(path)()
-        except ImportError as error:
-            raise ConfigurationError(f"SIDEKICK['FEATURES'] names {path!r}: {error}") from error
+        feature = made(path, "FEATURES")
         if not isinstance(feature, Feature):
             raise ConfigurationError(f"SIDEKICK['FEATURES'] names {path!r}, which is no Feature.")
         features.append(feature)

@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
-from django.utils.module_loading import import_string
 
+from django_sidekick.conf import imported
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.feature import Layer
 
@@ -24,11 +24,23 @@ def compose(layers: Iterable[Layer], innermost: Handler) -> Handler:
     """Return the onion: each layer is called once, with the next handler, and returns its own.
 
     Without layers, the innermost handler itself. What a layer raises is the job's failure, never its loss.
+    Raise ConfigurationError for a layer that cannot be called with a handler, or returns none.
     """
     handler = innermost
     for layer in reversed(list(layers)):
-        handler = layer(handler)
+        handler = _around(handler, layer)
     return handler
+
+
+def _around(handler: Handler, layer: Layer) -> Handler:
+    name = f"{getattr(layer, '__module__', '')}.{getattr(layer, '__qualname__', repr(layer))}"
+    try:
+        around: Any = layer(handler)
+    except TypeError as error:
+        raise ConfigurationError(f"The middleware {name} cannot be called with the next handler: {error}") from error
+    if not callable(around):
+        raise ConfigurationError(f"The middleware {name} must return a handler, not {around!r:.100}.")
+    return cast("Handler", around)
 
 
 def can_await(layers: Iterable[Layer]) -> bool:
@@ -44,10 +56,7 @@ def load_layers(paths: Iterable[str], setting: str) -> list[Layer]:
     """Return the layers of dotted paths. Raise ConfigurationError naming setting and path."""
     layers: list[Layer] = []
     for path in paths:
-        try:
-            layer = import_string(path)
-        except ImportError as error:
-            raise ConfigurationError(f"SIDEKICK[{setting!r}] names {path!r}: {error}") from error
+        layer = imported(path, setting)
         if not callable(layer):
             raise ConfigurationError(f"SIDEKICK[{setting!r}] names {path!r}, which cannot be called.")
         layers.append(layer)

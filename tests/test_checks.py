@@ -9,7 +9,9 @@ from django.core.management import call_command
 from django.db import connections
 
 from django_sidekick import BaseJob, checks
+from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.jobs.registry import JOBS
+from tests.app.jobs import NoopJob
 from tests.conftest import RedisServer
 
 
@@ -23,7 +25,12 @@ def test_the_tests_project_is_in_order(redis):
 
 @pytest.mark.parametrize(
     "keys",
-    [{"NOPE": 1}, {"REDIS": "nowhere"}, {"MIDDLEWARE": ["no.such.layer"]}, {"CLIENT_MIDDLEWARE": ["no.such"]},
+    [{"REDIS": "http://x"}, {"REDIS": "redis://127.0.0.1:99999/0"}, {"FEATURES": ["django.conf.settings"]},
+     {"FEATURES": ["django_sidekick.push"]}, {"MIDDLEWARE": ["django.conf.settings"]}, {"MIDDLEWARE": [""]},
+     {"MIDDLEWARE": ["tests.test_checks.forgetful_layer"]}, {"CLIENT_MIDDLEWARE": ["tests.test_checks.forgetful_layer"]},
+     {"CLIENT_MIDDLEWARE": ["django_sidekick.BaseJob"]}, {"SERIALIZERS": ["no.such"]}, {"SERIALIZERS": ["django.conf.settings"]},
+     {"SERIALIZERS": ["tests.app.jobs.NoopJob"]}, {"SERIALIZERS": [".."]}, {"ERROR_HANDLERS": ["django.conf.settings"]},
+     {"ERROR_HANDLERS": ["tests.settings.TIME_ZONE"]}, {"NOPE": 1}, {"REDIS": "nowhere"}, {"MIDDLEWARE": ["no.such.layer"]}, {"CLIENT_MIDDLEWARE": ["no.such"]},
      {"FEATURES": ["tests.app.jobs.NoopJob"]}, {"ERROR_HANDLERS": ["no.such"]}, {"REDIS": ["redis://a", "redis://b"]}],
     ids=str,
 )  # fmt: skip
@@ -31,6 +38,79 @@ def test_what_cannot_run_is_an_error(settings, keys):
     settings.SIDEKICK = keys
 
     assert ids() == {"sidekick.E001"}
+
+
+@pytest.mark.parametrize("path", ["django.conf.settings", ".."])
+@pytest.mark.parametrize("key", ["FEATURES", "MIDDLEWARE", "CLIENT_MIDDLEWARE", "SERIALIZERS", "ERROR_HANDLERS"])
+def test_a_path_that_is_of_no_use_is_an_error_that_names_its_key(settings, key, path):
+    settings.SIDEKICK = {key: [path]}
+
+    (message,) = run_checks(tags=["sidekick"])
+    assert f"SIDEKICK['{key}'] names '{path}'" in message.msg
+
+
+def test_an_address_that_is_none_is_an_error_at_enqueue_too(settings, monkeypatch):
+    settings.SIDEKICK = {"REDIS": "http://x"}
+    with pytest.raises(ConfigurationError, match=r"SIDEKICK\['REDIS'\]"):
+        NoopJob.perform_later()
+
+    monkeypatch.setenv("REDIS_URL", "http://x")
+    settings.SIDEKICK = {"KEY_PREFIX": "x"}
+    with pytest.raises(ConfigurationError, match="REDIS_URL"):
+        NoopJob.perform_later()
+
+
+def forgetful_layer(call_next):
+    def layer(job):
+        return call_next(job)
+
+
+@pytest.mark.parametrize(
+    ("where", "cache", "shared"),
+    [
+        ("redis://127.0.0.1:1/3", "redis://localhost:1/3", True),
+        ("redis://[::1]:1/3", "redis://user:secret@127.0.0.1:1/3", True),
+        ("redis://10.0.0.1:1/3", "redis://localhost:1/3", False),
+        ("redis://127.0.0.1:1/3", "redis://127.0.0.1:1/4", False),
+        ("unix:///run/r.sock?db=1", "unix:///run/r.sock?db=1", True),
+        (None, "redis://localhost:6379", True),
+        ("REDIS_URL", "redis://localhost:7/2", True),
+    ],
+)
+def test_a_cache_at_the_jobs_own_url_is_an_error(settings, monkeypatch, where, cache, shared):
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    if where == "REDIS_URL":
+        monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:7/2")
+        where = None
+    settings.CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": cache}}
+    settings.SIDEKICK = {"REDIS": where}
+
+    assert ("sidekick.E002" in ids()) == shared
+
+
+def test_a_history_database_that_is_none_is_an_error(settings):
+    settings.SIDEKICK = {"HISTORY_DATABASE": "archive"}
+    assert "sidekick.E005" in ids()
+    settings.SIDEKICK = {"HISTORY_DATABASE": "archive", "HISTORY": "off"}
+    assert "sidekick.E005" not in ids()
+
+
+def test_two_classes_of_one_name_are_an_error():
+    class One(BaseJob):
+        class_name = "ClaimedTwice"
+
+        def perform(self):
+            pass
+
+    class Two(One):
+        class_name = "ClaimedTwice"
+
+    try:
+        (said,) = [m.msg for m in run_checks(tags=["sidekick"]) if m.id == "sidekick.E006" and "ClaimedTwice" in m.msg]
+        assert ".One" in said
+        assert ".Two" in said
+    finally:
+        JOBS.pop("ClaimedTwice")
 
 
 def test_the_default_cache_and_a_shared_server_are_found(settings):
@@ -90,12 +170,13 @@ def test_the_command_runs():
     call_command("check", "--tag", "sidekick")
 
 
-def test_a_pool_smaller_than_the_threads_is_a_warning(settings, monkeypatch):
-    options = {**connections["default"].settings_dict["OPTIONS"], "pool": {"max_size": 4}}
+@pytest.mark.parametrize("pool", [{"max_size": 4}, True, {"timeout": 5}, {"min_size": 2, "max_size": None}], ids=str)
+def test_a_pool_smaller_than_the_threads_is_a_warning(settings, monkeypatch, pool):
+    options = {**connections["default"].settings_dict["OPTIONS"], "pool": pool}
     monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", options)
 
     assert "sidekick.W003" in ids()
-    settings.SIDEKICK = {"CONCURRENCY": 4}
+    settings.SIDEKICK = {"CONCURRENCY": 2}
     assert "sidekick.W003" not in ids()
 
 

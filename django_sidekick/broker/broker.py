@@ -6,9 +6,9 @@ import itertools
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import redis
 
@@ -19,6 +19,7 @@ from django_sidekick.broker.patience import Patience
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import BrokerUnavailable
 
+T = TypeVar("T")
 Words = Sequence[str | bytes | int | float]
 
 
@@ -59,6 +60,16 @@ class Broker:
             self.patience.call(lambda: run(self.client, "push", keys, words), deadline=deadline)
         except redis.RedisError as error:
             raise BrokerUnavailable(f"Redis refuses the push: {error}") from error
+
+    def ask(self, action: Callable[[], T]) -> T:
+        """Return what `action` returns, repeated while Redis is away; it must be safe to repeat.
+
+        Raise BrokerUnavailable, with the cause, after ENQUEUE_TIMEOUT, or at once if Redis refuses for good.
+        """
+        try:
+            return self.patience.call(action, deadline=self.deadline())
+        except redis.RedisError as error:
+            raise BrokerUnavailable(f"Redis refuses: {error}") from error
 
     def deadline(self) -> float:
         """Return the time.monotonic() at which a call that begins now has used up ENQUEUE_TIMEOUT."""

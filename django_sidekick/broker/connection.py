@@ -53,7 +53,11 @@ def client(settings: Settings, *, socket_timeout_s: float, protocol: int = 2) ->
         "health_check_interval": 0,
         "protocol": protocol,
     }
-    return redis.Redis(connection_pool=_pool(address(settings), options))
+    try:
+        return redis.Redis(connection_pool=_pool(address(settings), options))
+    except ValueError as error:  # redis-py's, for a URL it cannot read; its text does not repeat the password
+        source = "SIDEKICK['REDIS']" if settings.redis else "REDIS_URL"
+        raise ConfigurationError(f"{source} is no address of a Redis: {error}") from error
 
 
 class Line:

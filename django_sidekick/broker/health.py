@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import redis
+from django.conf import settings as django_settings
 from redis.connection import parse_url as _parse_url
 
 from django_sidekick.broker import connection
 from django_sidekick.conf import Settings
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 parse_url: Callable[[str], dict[str, Any]] = _parse_url
 
@@ -45,10 +48,14 @@ def address_of(settings: Settings) -> str:
 
 
 def places(cache: Mapping[str, Any]) -> set[tuple[str, int, int]]:
-    """Return (host, port, database) of a cache's LOCATION; empty for one that is no Redis URL."""
+    """Return (host, port, database) of a cache's LOCATION; empty for one that is no Redis URL.
+
+    The names of this machine's loopback are one host.
+    """
     locations = cache.get("LOCATION") or ()
     if isinstance(locations, str):
         locations = locations.split(",")
+    database = (cache.get("OPTIONS") or {}).get("db", 0)
     found = set()
     for location in locations:
         try:
@@ -56,8 +63,15 @@ def places(cache: Mapping[str, Any]) -> set[tuple[str, int, int]]:
         except ValueError:
             continue
         host = str(options.get("path") or options.get("host", "localhost"))
-        found.add((host, int(options.get("port", 6379)), int(options.get("db", 0))))
+        host = "localhost" if host in _LOOPBACK else host
+        found.add((host, int(options.get("port", 6379)), int(options.get("db", database))))
     return found
+
+
+def places_of(settings: Settings) -> set[tuple[str, int, int]]:
+    """Return the same of where the jobs are, by alias or URL."""
+    where = connection.address(settings)
+    return places({"LOCATION": where} if "://" in where else django_settings.CACHES[where])
 
 
 def is_asked_for(tag: str) -> bool:

@@ -104,6 +104,7 @@ class Inspector:
         """Put a job of retry, dead or the schedule on its queue now. Return False if it is in none.
 
         A failure is taken off its count, so that the manual retry does not eat one (studies/sidekiq.md 2.4).
+        Raise SidekickError for a text that can be read but not written again (nested too deeply).
         """
         found = self.find(jid)
         if found is None or found.kind not in {"retry", "dead", "schedule"}:
@@ -112,10 +113,15 @@ class Inspector:
         count = payload.get("retry_count")
         if found.kind != "schedule" and isinstance(count, int) and not isinstance(count, bool):
             payload["retry_count"] = count - 1
-        queue = str(payload.get("queue") or "default")
+        named = payload.get("queue")
+        queue = named if isinstance(named, str) and named else "default"
         payload["queue"] = queue
         payload["enqueued_at"] = timestamp(time.time(), self._broker.settings.wire_times)
-        return self._move(found, self._keys.queue(queue), "list", codec.dumps(payload), queue)
+        try:
+            raw = codec.dumps(payload)
+        except ValueError as error:
+            raise SidekickError(f"The job {jid} cannot be written again: {error}. It stays in {found.key}.") from error
+        return self._move(found, self._keys.queue(queue), "list", raw, queue)
 
     def kill(self, jid: str) -> bool:
         """Move a job from retry, the schedule or its queue to the dead set. Return False if it is in none.

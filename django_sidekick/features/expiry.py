@@ -5,35 +5,39 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.utils.decorators import sync_and_async_middleware
 
-from django_sidekick.exceptions import ArgumentError, Discard
+from django_sidekick.exceptions import Discard
 from django_sidekick.feature import Feature
 from django_sidekick.wire.payload import read_time_s
 
+MOST_S = 1e10
+
+
+def read_limit(value: Any) -> float | None:
+    """Return the seconds of `expires_in`, a timedelta or seconds; None for no limit. Raise ValueError in words."""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < MOST_S:
+        raise ValueError("a timedelta or seconds above 0")
+    return seconds
+
 
 def stamp_expiry(call_next: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Turn `expires_in`, a timedelta or seconds, into `expiry`, the last moment to begin, in epoch seconds.
+    """Add to `expires_in`, seconds, the field `expiry`: the last moment to begin, in epoch seconds.
 
     A scheduled job's time counts from the moment it is scheduled for. The field stays on every re-push.
     """
 
     def stamped(payload: dict[str, Any]) -> Any:
-        limit = payload.get("expires_in")
-        if limit is None or "expiry" in payload:
-            return call_next(payload)
-        seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
-            raise ArgumentError(
-                f"expires_in must be a timedelta or seconds above 0, not {limit!r}.",
-                path="expires_in",
-                value=limit,
-            )
-        payload["expires_in"] = seconds
-        payload["expiry"] = float(payload.get("at") or time.time()) + seconds
+        limit_s = payload.get("expires_in")
+        if limit_s is not None and "expiry" not in payload:
+            payload["expiry"] = float(payload.get("at") or time.time()) + limit_s
         return call_next(payload)
 
     return stamped
@@ -64,6 +68,6 @@ class Expiry(Feature):
     """`expires_in` on a class or in set(): the job must begin in time, or it is discarded."""
 
     name = "expiry"
-    options = ("expires_in",)
+    options = MappingProxyType({"expires_in": read_limit})
     client_middleware = (stamp_expiry,)
     middleware = (drop_expired,)

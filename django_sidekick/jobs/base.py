@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import random
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -25,6 +24,7 @@ from django_sidekick.jobs.calls import (
 )
 from django_sidekick.jobs.enqueue import Request, enqueue
 from django_sidekick.jobs.handle import EnqueuedJob
+from django_sidekick.jobs.moments import moment_s, moments_s
 from django_sidekick.jobs.options import Call, call_of
 from django_sidekick.wire import arguments
 from django_sidekick.wire.payload import read_time_s
@@ -116,8 +116,10 @@ class BaseJob:
         each within so long from now. Arguments are all checked before the first is pushed.
         """
         configured: Configured[..., Any] = Configured(cls, {})  # type: ignore[arg-type]
-        jobs = [configured.prepare(*call) for call in calls]
-        for request, at_s in zip(jobs, _moments(at, spread, len(jobs)), strict=True):
+        jobs = [
+            configured.prepare(*_listed(call, f"calls[{index}]")) for index, call in enumerate(calls)
+        ]
+        for request, at_s in zip(jobs, moments_s(at, spread, len(jobs)), strict=True):
             request.at_s = at_s
         return [handle.jid for handle in enqueue(jobs)]
 
@@ -143,7 +145,7 @@ class BaseJob:
                     template[name] = rules.field_of(name, value)
             for feature in load_features(get_settings()):
                 template |= {
-                    name: value
+                    name: rules.field_of(name, value)
                     for name in feature.options
                     if (value := getattr(cls, name, None)) is not None
                 }
@@ -170,35 +172,37 @@ def push(
 ) -> EnqueuedJob:
     """Enqueue a job of which there is no class here, for example for a Ruby worker; other keywords are fields.
 
+    `enqueue`, `using` and the options of a class are read as set() reads them; `kwargs` are keyword arguments.
     Same way as perform_later: middleware, COMMIT, errors.
     """
     if not isinstance(class_name, str) or not class_name:
-        raise ArgumentError("push() needs the name of a class.", path="class", value=class_name)
-    enqueue_mode, using = fields.pop("enqueue", None), fields.pop("using", "default")
+        raise ArgumentError("push() needs the name of a class.", path="class_name", value=class_name)
+    if unknown := {"wait", "wait_until", "fields", *rules.WRITTEN_FIELDS} & set(fields) - {"kwargs"}:
+        raise TypeError(
+            f"push() does not take {', '.join(sorted(unknown))}: `at` is a time, other keywords are fields of your own."
+        )
+    mode, using = rules.mode_of(fields.pop("enqueue", None)), fields.pop("using", "default")
+    positional, names = _listed(args, "args"), fields.pop("kwargs", {})
     payload: dict[str, Any] = {"retry": True, "queue": rules.field_of("queue", queue)}
-    payload |= {
-        name: rules.field_of(name, arguments.dump_call((value,), {})[0][0] if name not in rules.PAYLOAD_OPTIONS else value)
-        for name, value in fields.items()
-    }
-    payload["args"], _, encoded = arguments.dump_call(args, {})
+    payload |= {name: arguments.dump_value(rules.field_of(name, value), name) for name, value in fields.items()}
+    payload["args"], named, encoded = arguments.dump_call(positional, names)
     payload["class"] = class_name
+    if named:
+        payload["kwargs"] = named
     if jid is not None:
-        payload["jid"] = jid
+        payload["jid"] = rules.field_of("jid", jid)
     if encoded:
         payload["sk_encoded"] = True
-    at_s = rules.moment_s(None, at, time.time())
-    return enqueue([Request(payload, at_s, using, enqueue_mode)])[0]
+    at_s = moment_s(None, at, time.time(), "at")
+    return enqueue([Request(payload, at_s, using, mode)])[0]
 
 
-def _moments(at: Any, spread: timedelta | None, count: int) -> list[float | None]:
-    now_s = time.time()
-    if at is not None and spread is not None:
-        raise ArgumentError("Give at or spread, not both.", path="at", value=at)
-    if spread is not None:
-        return [now_s + random.uniform(0, spread.total_seconds()) for _ in range(count)]
-    if at is None or isinstance(at, datetime):
-        return [rules.moment_s(None, at, now_s)] * count
-    if len(at) != count:
-        raise ArgumentError(f"at has {len(at)} times for {count} jobs.", path="at", value=at)
-    return [rules.moment_s(None, moment, now_s) for moment in at]
-
+def _listed(value: Any, path: str) -> Sequence[Any]:
+    """Refuse texts, dicts and iterators: their letters, keys or what is left of them are no arguments."""
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
+        return value
+    raise ArgumentError(
+        f"{path} must be a list or a tuple of arguments, not {type(value).__name__}.", path=path, value=value
+    )

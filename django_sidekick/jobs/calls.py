@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from asgiref.sync import sync_to_async
 
-from django_sidekick.conf import get_settings
-from django_sidekick.feature import load_features
 from django_sidekick.jobs import options as rules
 from django_sidekick.jobs.enqueue import Request, enqueue
 from django_sidekick.jobs.execute import perform_now
 from django_sidekick.jobs.handle import EnqueuedJob
+from django_sidekick.jobs.moments import moment_s
 from django_sidekick.jobs.options import JobOptions
 from django_sidekick.wire import arguments
 
 P = ParamSpec("P")
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -47,11 +47,19 @@ class APerformLater:
 
 
 class PerformNow:
-    """`perform_now`: run here, through the same layers, and return what perform returns."""
+    """`perform_now`: run here, through the same layers, and return what perform returns, awaited."""
 
+    @overload
+    def __get__(
+        self, instance: object, owner: Callable[[], HasPerform[P, Coroutine[Any, Any, R]]]
+    ) -> Callable[P, R]: ...
+
+    @overload
     def __get__(
         self, instance: object, owner: Callable[[], HasPerform[P, R_co]]
-    ) -> Callable[P, R_co]:
+    ) -> Callable[P, R_co]: ...
+
+    def __get__(self, instance: object, owner: Any) -> Any:
         return Configured(owner, {}).perform_now
 
 
@@ -81,9 +89,7 @@ class SetCall(Generic[P, R_co]):
 
     def __call__(self, **options: Unpack[JobOptions]) -> Configured[P, R_co]:
         """Return the class with these options. Raise TypeError for one that no payload knows."""
-        known = {"queue", *rules.PAYLOAD_OPTIONS, *rules.CALL_OPTIONS}
-        for feature in load_features(get_settings()):
-            known.update(feature.options)
+        known = {*rules.PAYLOAD_OPTIONS, *rules.CALL_OPTIONS, *rules.feature_options()}
         if unknown := set(options) - known:
             raise TypeError(
                 f"set() does not know {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}. "
@@ -111,11 +117,21 @@ class Configured(Generic[P, R_co]):
         """Enqueue one run from a coroutine; a transaction open in the sync thread counts."""
         return await sync_to_async(self.perform_later)(*args, **kwargs)
 
-    def perform_now(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Run here and now, arguments through their JSON form; errors pass and nothing is retried."""
-        request = self.prepare(*args, **kwargs)
-        result: R_co = perform_now(self._job_class, request.payload)
-        return result
+    @overload
+    def perform_now(
+        self: Configured[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+
+    @overload
+    def perform_now(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+    def perform_now(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Run here and now, arguments through their JSON form; errors pass and nothing is retried.
+
+        A coroutine is run to its end, on an event loop that this thread keeps; inside a running one that is a
+        RuntimeError, which says what to do.
+        """
+        return perform_now(self._job_class, self.prepare(*args, **kwargs).payload)
 
     def prepare(self, *args: P.args, **kwargs: P.kwargs) -> Request:
         """Return a request for perform_all_later(). Raise TypeError for a call that perform() does not take."""
@@ -132,15 +148,14 @@ class Configured(Generic[P, R_co]):
             payload["kwargs"] = named
         if encoded:
             payload["sk_encoded"] = True
-        at_s = rules.moment_s(options.get("wait"), options.get("wait_until"), time.time()) if options else None
-        return Request(payload, at_s, options.get("using", job_class.using), options.get("enqueue"))
+        at_s = moment_s(options.get("wait"), options.get("wait_until"), time.time()) if options else None
+        mode = rules.mode_of(options.get("enqueue")) if options else None
+        return Request(payload, at_s, options.get("using", job_class.using), mode)
 
 
 def _apply(options: Mapping[str, Any], payload: dict[str, Any]) -> None:
     for name, value in options.items():
         if name == "fields":
-            payload.update(arguments.dump_call((dict(value),), {})[0][0])
-        elif name == "jid":
-            payload["jid"] = str(value)
-        elif name not in rules.CALL_OPTIONS or name == "queue":
+            payload |= rules.own_fields(value)
+        elif name not in rules.CALL_OPTIONS or name == "jid":
             payload[name] = rules.field_of(name, value)

@@ -29,7 +29,7 @@ from django_sidekick.middleware import (
 )
 from django_sidekick.wire import arguments, codec, ruby
 from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
-from django_sidekick.wire.payload import new_jid, parse
+from django_sidekick.wire.payload import new_jid, parse, text_of
 
 logger = logging.getLogger("sidekick")
 _runners = threading.local()
@@ -204,7 +204,7 @@ def build_executor(
 def perform_now(job_class: type[Any], payload: dict[str, Any]) -> Any:
     """Run a job here through the server's layers, its arguments through their JSON form. Errors pass."""
     settings = get_settings()
-    payload = codec.loads(codec.dumps({**payload, "jid": payload.get("jid") or new_jid()}))
+    payload = codec.loads(text_of({**payload, "jid": payload.get("jid") or new_jid()}))
     job = job_class()
     job.payload = payload
     return _inline_chain(settings)(job)
@@ -247,7 +247,10 @@ def _run_coroutine(coroutine: CoroutineType[Any, Any, Any]) -> Any:
         pass
     else:
         coroutine.close()
-        raise RuntimeError("perform_now() of an async job inside a running event loop: await it there.")
+        raise RuntimeError(
+            "perform_now() of an async job cannot wait inside a running event loop: "
+            "`await sync_to_async(Job.perform_now)(…)` runs it with all layers, `await Job().perform(…)` without."
+        )
     runner = getattr(_runners, "runner", None)
     if runner is None:
         runner = _runners.runner = asyncio.Runner()
@@ -266,7 +269,7 @@ def _arguments(payload: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
 
 def _resolve(payload: dict[str, Any]) -> type[Any]:
     if ruby.is_wrapped(payload):
-        return resolve(ruby.unwrap(payload)[0])
+        return resolve(ruby.class_name(payload))
     return resolve(payload["class"])
 
 

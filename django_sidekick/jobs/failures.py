@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.utils.module_loading import import_string
-
-from django_sidekick.conf import Settings
+from django_sidekick.conf import Settings, imported
 from django_sidekick.exceptions import ConfigurationError, Discard, MalformedPayload, Retry
 from django_sidekick.jobs import retry
 from django_sidekick.jobs.retry import Failure, RetryRules
@@ -46,7 +44,10 @@ class Failures:
         now_s = time.time()
         if isinstance(error, Discard):
             return Outcome("discarded", delivery, payload, now_s, 0.0)
-        original = parse(delivery.raw)
+        try:
+            original = parse(delivery.raw)
+        except MalformedPayload as unreadable:  # nested as deep as can be: here the stack is a little deeper
+            return self.malformed(delivery, unreadable, now_s)
         failure = Failure(delivery.queue, error, now_s)
         fields = retry.with_error(original, failure, self._rules)
         self._tell_handlers(error, {"queue": delivery.queue, "payload": original, "job": job})
@@ -63,9 +64,10 @@ class Failures:
             return self._exhausted(delivery, fields, job, failure)
         exact = isinstance(error, Retry) and error.wait_s is not None
         wait_s = max(float(asked), 0.0) if exact else retry.delay_s(fields, asked, self._rules)
-        return Outcome(
-            "retry", delivery, payload, now_s, 0.0, error, _text(fields, delivery), now_s + wait_s
-        )
+        member = _text(fields)
+        if member is None:
+            return self._end("dead", delivery, fields, job, failure)
+        return Outcome("retry", delivery, payload, now_s, 0.0, error, member, now_s + wait_s)
 
     def _exhausted(
         self, delivery: Delivery, fields: dict[str, Any], job: Any, failure: Failure
@@ -81,7 +83,7 @@ class Failures:
         self, kind: Any, delivery: Delivery, fields: dict[str, Any], job: Any, failure: Failure
     ) -> Outcome:
         self._ask(job, "after_death", failure.error)
-        member = _text(fields, delivery) if kind == "dead" else None
+        member = _text(fields) or delivery.raw if kind == "dead" else None
         return Outcome(
             kind, delivery, fields, failure.now_s, 0.0, failure.error, member, failure.now_s
         )
@@ -103,16 +105,20 @@ class Failures:
                 logger.exception("The error handler %r raised; it is passed over.", handler)
 
 
-def _text(fields: dict[str, Any], delivery: Delivery) -> bytes:
-    """What cannot be written again (a number beyond all bounds) goes on as it came."""
+def _text(fields: dict[str, Any]) -> bytes | None:
+    """None for what could be read but not written again (nested too deeply): it goes to dead as it came.
+
+    Never to retry, for without its count it would be retried for ever.
+    """
     try:
         return codec.dumps(fields)
     except (TypeError, ValueError):
-        return delivery.raw
+        return None
 
 
 def _load_handlers(paths: Sequence[str]) -> list[Callable[[BaseException, dict[str, Any]], None]]:
-    try:
-        return [import_string(path) for path in paths]
-    except ImportError as error:
-        raise ConfigurationError(f"SIDEKICK['ERROR_HANDLERS']: {error}") from error
+    handlers = [imported(path, "ERROR_HANDLERS") for path in paths]
+    for path, handler in zip(paths, handlers, strict=True):
+        if not callable(handler):
+            raise ConfigurationError(f"SIDEKICK['ERROR_HANDLERS'] names {path!r}, which cannot be called.")
+    return handlers

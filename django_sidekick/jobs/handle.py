@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from django_sidekick.broker.broker import get_broker
 from django_sidekick.broker.inspector import Inspector
 from django_sidekick.exceptions import ArgumentError
-from django_sidekick.jobs.options import moment_s
+from django_sidekick.jobs.moments import moment_s
 
 
 class EnqueuedJob:
@@ -32,15 +32,22 @@ class EnqueuedJob:
         """Take the job out of its queue, the schedule or retry. Return False if it is in none of them.
 
         A job that is running is not stopped. The search is bounded: the newest 100,000 of each.
+        Raise BrokerUnavailable if Redis stays away for ENQUEUE_TIMEOUT; if only its answer was lost on the way,
+        the repeated search finds nothing more and says False.
         """
-        return Inspector(get_broker()).cancel(self.jid)
+        broker = get_broker()
+        return broker.ask(lambda: Inspector(broker).cancel(self.jid))
 
     def reschedule(
         self, *, wait: timedelta | float | None = None, wait_until: datetime | None = None
     ) -> bool:
-        """Give a scheduled or retrying job another time; a past one means at once. Return False if it is neither."""
+        """Give a scheduled or retrying job another time; a past one means at once. Return False if it is neither.
+
+        Raise BrokerUnavailable if Redis stays away for ENQUEUE_TIMEOUT.
+        """
         if wait is None and wait_until is None:
             raise ArgumentError("reschedule() needs wait or wait_until.", path="wait")
         now_s = time.time()
-        at_s = moment_s(wait, wait_until, now_s)
-        return Inspector(get_broker()).reschedule(self.jid, now_s if at_s is None else at_s)
+        at_s = moment_s(wait, wait_until, now_s) or now_s
+        broker = get_broker()
+        return broker.ask(lambda: Inspector(broker).reschedule(self.jid, at_s))

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NamedTuple, TypedDict
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, Literal, NamedTuple, TypedDict, cast
 
-from django.conf import settings as django_settings
-from django.utils import timezone
-
+from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ArgumentError
+from django_sidekick.feature import Feature, load_features
+from django_sidekick.wire import arguments
 
 MAX_RETRY_FOR_S = 1_000_000_000
 
 
 class JobOptions(TypedDict, total=False):
-    """The keywords of set(). Features add theirs at run time."""
+    """The keywords of set(). Features add theirs at run time.
+
+    `expires_in` is a feature's, and named here for type checkers alone: an open TypedDict (PEP 728) is not theirs
+    yet, and the core must not import a feature to inherit from its own. At run time set() asks the features.
+    """
 
     queue: str
     wait: timedelta | float
@@ -35,12 +40,18 @@ class JobOptions(TypedDict, total=False):
 
 
 PAYLOAD_OPTIONS = ("retry", "retry_for", "retry_queue", "dead", "tags", "backtrace")
+WRITTEN_FIELDS = ("class", "args", "kwargs", "at", "enqueued_at", "sk_encoded")
+"""Fields that nobody may give: what the call says, and what the push adds."""
+
 CALL_OPTIONS = ("queue", "wait", "wait_until", "enqueue", "using", "jid", "fields")
 
 
 def field_of(name: str, value: Any) -> Any:
-    """Return an option as the payload has it. Raise ArgumentError if Ruby, or we, would misread it."""
-    read = _FIELDS.get(name)
+    """Return an option as the payload has it: a feature's by its own reader.
+
+    Raise ArgumentError if Ruby, or we, would misread it.
+    """
+    read = _FIELDS.get(name) or feature_options().get(name)
     if read is None:
         return value
     try:
@@ -49,41 +60,46 @@ def field_of(name: str, value: Any) -> Any:
         raise ArgumentError(f"{name} must be {error}, not {value!r}.", path=name, value=value) from None
 
 
-def moment_s(wait: Any, wait_until: Any, now_s: float) -> float | None:
-    """Return the epoch seconds that `wait` or `wait_until` mean; None if neither is given, or it is past.
-
-    Raise ArgumentError for both, for a negative wait, and for a naive datetime under USE_TZ.
-    """
-    if wait is None and wait_until is None:
-        return None
-    if wait is not None and wait_until is not None:
-        raise ArgumentError("Give wait or wait_until, not both.", path="wait", value=wait)
-    at_s = _after(wait, now_s) if wait is not None else epoch_s(wait_until)
-    return at_s if at_s > now_s else None
+def feature_options() -> Mapping[str, Callable[[Any], Any]]:
+    """Return the options of the features in force, each with its reader."""
+    return _options_of(load_features(get_settings()))
 
 
-def epoch_s(moment: Any, path: str = "wait_until") -> float:
-    """Return the epoch seconds of an aware datetime; a naive one is read in TIME_ZONE where USE_TZ is off."""
-    if not isinstance(moment, datetime):
-        raise ArgumentError(f"{path} must be a datetime, not {moment!r}.", path=path, value=moment)
-    if timezone.is_naive(moment):
-        if django_settings.USE_TZ:
-            raise ArgumentError(
-                f"{path} is naive ({moment!r}) while USE_TZ is on: which time zone is meant?",
-                path=path,
-                value=moment,
-            )
-        moment = timezone.make_aware(moment)
-    return float(moment.astimezone(UTC).timestamp())
+@cache
+def _options_of(features: tuple[Feature, ...]) -> dict[str, Callable[[Any], Any]]:
+    return {name: read for feature in features for name, read in feature.options.items()}
 
 
-def _after(wait: Any, now_s: float) -> float:
-    seconds: float = wait.total_seconds() if isinstance(wait, timedelta) else wait
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e10:
+def own_fields(fields: Any) -> dict[str, Any]:
+    """Return what set(fields=…) adds to the payload. Raise ArgumentError for a name that is not the caller's."""
+    if not isinstance(fields, Mapping):
         raise ArgumentError(
-            f"wait must be a timedelta or seconds from 0, not {wait!r}.", path="wait", value=wait
+            f"fields must map names to values, not be {type(fields).__name__}.", path="fields", value=fields
         )
-    return now_s + float(seconds)
+    for name in fields:
+        options = {*PAYLOAD_OPTIONS, *CALL_OPTIONS, *feature_options()}
+        if name in options or name in WRITTEN_FIELDS:
+            says = f"give it as set({name}=…)" if name in options else "the call itself says it"
+            raise ArgumentError(
+                f"fields[{name!r}] is no field of your own: {says}.", path=f"fields[{name!r}]", value=fields[name]
+            )
+    written: dict[str, Any] = arguments.dump_value(dict(fields), "fields")
+    return written
+
+
+def mode_of(value: Any) -> str | None:
+    """Return when to push, None for what the settings say. Raise ArgumentError for anything else."""
+    if value == "durable":
+        raise ArgumentError(
+            "enqueue='durable' needs the outbox, which this version does not have yet: use 'on_commit'.",
+            path="enqueue",
+            value=value,
+        )
+    if value is None or value in ("on_commit", "immediately"):
+        return cast("str | None", value)
+    raise ArgumentError(
+        f"enqueue must be 'on_commit' or 'immediately', not {value!r}.", path="enqueue", value=value
+    )
 
 
 def _retry(value: Any) -> bool | int:
@@ -113,6 +129,12 @@ def _name(value: Any) -> str:
     return value
 
 
+def _jid(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("a text of at least one character")
+    return value
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError("True or False")
@@ -127,6 +149,7 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "tags": _tags,
     "backtrace": _retry,
     "queue": _name,
+    "jid": _jid,
 }
 
 

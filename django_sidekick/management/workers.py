@@ -40,6 +40,14 @@ from django_sidekick.worker.threads import Wake
 
 logger = logging.getLogger("sidekick")
 
+SETTINGS_OF_FILE = {
+    "max_retries": "max_retries",
+    "dead_max_jobs": "dead_max_jobs",
+    "dead_timeout_in_seconds": "dead_timeout_s",
+}
+"""Which fields of Settings a sidekiq.yml replaces, by Sidekiq's names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arguments:
     """The command line; None where it says nothing."""
@@ -88,7 +96,7 @@ class Crew:
         self._options = options
         self._events_of = events_of
         self._job_log = JobLog(settings.log_format) if settings.log_jobs else None
-        _set_up_logging(settings)
+        _set_up_logging(settings, verbose=options.verbose)
         layers = (self._job_log.middleware,) if self._job_log else ()
         self._executor = build_executor(settings, features=load_features(settings), layers=layers)
 
@@ -140,8 +148,8 @@ def worker_options(arguments: Arguments) -> WorkerOptions:
     """Return the options in force: the command line wins over sidekiq.yml, which wins over the settings."""
     settings = get_settings()
     path, document = _config_file(arguments)
-    if "max_retries" in document:
-        settings = replace(settings, max_retries=document["max_retries"])
+    served = {name: document[key] for key, name in SETTINGS_OF_FILE.items() if key in document}
+    settings = replace(settings, **served)
     queues = configfile.parse_queues(list(arguments.queues), "runworker -q")
     concurrency = _first(arguments.concurrency, document.get("concurrency"), settings.concurrency)
     timeout_s = _first(
@@ -161,6 +169,7 @@ def worker_options(arguments: Arguments) -> WorkerOptions:
         tag=arguments.tag or str(document.get("tag") or _base_dir().name),
         labels=document.get("labels", ()),
         drain=arguments.drain,
+        verbose=document.get("verbose", False),
         config_file=path,
     )
 
@@ -203,15 +212,20 @@ def _nothing() -> None:
     """Leave it to the supervisor."""
 
 
-def _set_up_logging(settings: Settings) -> None:
-    """Give every record its job's jid; show the worker's lines where the project has not said what to do."""
+def _set_up_logging(settings: Settings, *, verbose: bool) -> None:
+    """Give every record its job's jid; show the worker's lines where the project has not said what to do.
+
+    `verbose`: records of level DEBUG too, the jobs' own (`self.log`) among them.
+    """
     JobContext().install()
+    if verbose:
+        logger.setLevel(logging.DEBUG)
     if logger.handlers or not settings.log_jobs:
         return
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
 
 

@@ -34,6 +34,11 @@ def dump_call(
     return dumped, named, writer.encoded
 
 
+def dump_value(value: Any, path: str) -> Any:
+    """Return a JSON-native copy of one value; its path in errors begins with `path`."""
+    return _Writer().dump(value, path, 0)
+
+
 def load(value: Any) -> Any:
     """Return the value with every marked form restored. Raise DeserializationError if that cannot be done."""
     if type(value) is list:

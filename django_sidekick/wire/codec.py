@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Callable
 from typing import Any
+
+from django_sidekick.wire import long_numbers
 
 try:
     if os.environ.get("DJANGO_SIDEKICK_JSON") == "stdlib":
@@ -23,7 +27,18 @@ def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse).decode
+def _finite(text: str) -> float:
+    """Refuse what is read as infinity, as orjson does: it could not be written again."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is beyond all floats")
+    return number
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
+_decode_long = json.JSONDecoder(
+    parse_constant=_refuse, parse_float=_finite, parse_int=long_numbers.read
+).decode
 _encode = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=True
 ).encode
@@ -32,19 +47,34 @@ _encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 def _loads_slowly(raw: bytes) -> Any:
     try:
-        return _decode(raw.decode())
+        return _read(raw.decode())
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _read(text: str) -> Any:
+    try:
+        return _decode(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # a number: too long for int(), or none that we take
+        return _decode_long(text)
 
 
 def _dumps_slowly(value: Any) -> bytes:
     try:
-        text = _encode(value)
-        return text.encode()
+        return _written(value, _encode).encode()
     except UnicodeEncodeError:
-        return _encode_ascii(value).encode()
+        return _written(value, _encode_ascii).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _written(value: Any, encode: Callable[[Any], str]) -> str:
+    try:
+        return encode(value)
+    except ValueError:  # a number too long for str(), NaN, or a value that contains itself
+        return long_numbers.write_around(value, encode)
 
 
 def _loads_fast(raw: bytes) -> Any:
@@ -66,7 +96,13 @@ def _dumps_fast(value: Any) -> bytes:
 
 
 loads = _loads_fast if orjson is not None else _loads_slowly
-"""Return the value of a JSON text. Raise ValueError for anything else; UnicodeDecodeError is one."""
+"""Return the value of a JSON text. Raise ValueError for anything else; UnicodeDecodeError is one.
+
+A number that cannot be written again is none: `1e999`, or a whole one of more than 100,000 digits.
+"""
 
 dumps = _dumps_fast if orjson is not None else _dumps_slowly
-"""Return the compact UTF-8 text of a value of plain types. NaN must have been refused before."""
+"""Return the compact UTF-8 text of a value of plain types. NaN must have been refused before.
+
+Raise ValueError for what loads() would not read again: too deep, or a whole number that is too long.
+"""

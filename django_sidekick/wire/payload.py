@@ -15,8 +15,8 @@ import zlib
 from datetime import datetime
 from typing import Any
 
-from django_sidekick.exceptions import MalformedPayload
-from django_sidekick.wire import codec
+from django_sidekick.exceptions import ArgumentError, MalformedPayload
+from django_sidekick.wire import codec, long_numbers
 
 MESSAGE_LENGTH = 10_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -79,6 +79,17 @@ def parse(raw: bytes) -> dict[str, Any]:
     if type(payload.get("class")) is not str or type(payload.get("args")) is not list:
         raise MalformedPayload("an object without a text `class` and a list of `args`", raw=raw)
     return payload
+
+
+def text_of(payload: dict[str, Any]) -> bytes:
+    """Return the text of a job hash that goes out. Raise ArgumentError, naming the path where it is known."""
+    try:
+        return codec.dumps(payload)
+    except (TypeError, ValueError) as error:
+        path = long_numbers.path_to_too_long(payload)
+        raise ArgumentError(
+            f"{path or 'The payload'} cannot be written as JSON: {error}", path=path
+        ) from error
 
 
 def wrap_malformed(raw: bytes, queue: str, now_s: float, wire_times: str) -> bytes | None:

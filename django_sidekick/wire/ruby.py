@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django_sidekick.exceptions import DeserializationError
+
 WRAPPERS = frozenset(
     {
         "Sidekiq::ActiveJob::Wrapper",
@@ -11,6 +13,7 @@ WRAPPERS = frozenset(
     }
 )
 _KEYWORDS = "_aj_ruby2_keywords"
+_GLOBAL_ID = "_aj_globalid"
 
 
 def is_wrapped(payload: dict[str, Any]) -> bool:
@@ -19,20 +22,23 @@ def is_wrapped(payload: dict[str, Any]) -> bool:
     return payload["class"] in WRAPPERS and len(args) == 1 and isinstance(args[0], dict)
 
 
+def class_name(payload: dict[str, Any]) -> str:
+    """Return the name of the job inside the wrapper."""
+    return str(payload.get("wrapped") or payload["args"][0].get("job_class") or payload["class"])
+
+
 def unwrap(payload: dict[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:
     """Return class name, positional and keyword arguments of the job inside the wrapper.
 
     A last hash that Ruby marked as keywords becomes keyword arguments; `_aj_` keys are taken out at every
-    depth; symbols become texts.
+    depth; symbols become texts. Raise DeserializationError for a GlobalID: only Ruby can find its record.
     """
-    inner = payload["args"][0]
-    name = payload.get("wrapped") or inner.get("job_class") or payload["class"]
-    arguments = inner.get("arguments")
+    arguments = payload["args"][0].get("arguments")
     arguments = list(arguments) if isinstance(arguments, list) else []
     keywords: dict[str, Any] = {}
     if arguments and isinstance(arguments[-1], dict) and _KEYWORDS in arguments[-1]:
         keywords = _plain(arguments.pop())
-    return str(name), [_plain(value) for value in arguments], keywords
+    return class_name(payload), [_plain(value) for value in arguments], keywords
 
 
 def _plain(value: Any) -> Any:
@@ -40,6 +46,11 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if not isinstance(value, dict):
         return value
+    if _GLOBAL_ID in value:
+        raise DeserializationError(
+            f"An argument is the record {value[_GLOBAL_ID]!r:.200} of a Ruby application, which cannot be read here: "
+            "let the job take its id."
+        )
     serializer = str(value.get("_aj_serialized", ""))
     if serializer.endswith("SymbolSerializer"):
         return value.get("value")

@@ -13,9 +13,9 @@ from uuid import UUID
 from django.apps import apps
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Model
-from django.utils.module_loading import import_string
+from django.utils.functional import Promise
 
-from django_sidekick.conf import get_settings
+from django_sidekick.conf import get_settings, made
 from django_sidekick.exceptions import ConfigurationError, DeserializationError
 
 KIND = "_sk"
@@ -39,7 +39,7 @@ class Serializer(Protocol):
 
 def encode(value: Any) -> dict[str, Any] | None:
     """Return the marked form, or None if nobody writes this kind. The fields may hold rich values again."""
-    for serializer in _own(get_settings().serializers):
+    for serializer in load_serializers(get_settings().serializers):
         if serializer.is_mine(value):
             return {KIND: serializer.name, **serializer.dump(value)}
     if isinstance(value, Model):
@@ -57,7 +57,7 @@ def restore(marked: dict[str, Any], load: Callable[[Any], Any]) -> Any:
     name = marked[KIND]
     fields = {key: load(item) for key, item in marked.items() if key != KIND}
     try:
-        for serializer in _own(get_settings().serializers):
+        for serializer in load_serializers(get_settings().serializers):
             if serializer.name == name:
                 return serializer.load(fields)
         if name in _READERS:
@@ -81,7 +81,12 @@ def _encode_model(value: Model) -> dict[str, Any] | None:
 
 
 def _encode_subclass(value: Any) -> dict[str, Any] | None:
-    """Lazy texts and subclasses of plain types go as their plain value: what arrives is the plain one."""
+    """Lazy texts and subclasses of plain types go as their plain value: what arrives is the plain one.
+
+    A lazy translation is made here, in the language that is active at the call.
+    """
+    if isinstance(value, Promise):
+        value = str(value)
     for plain in (str, bool, int, float):
         if isinstance(value, plain):
             return {KIND: "plain", "value": plain(value)}
@@ -116,11 +121,17 @@ def _path(kind: type) -> str:
 
 
 @cache
-def _own(paths: tuple[str, ...]) -> tuple[Serializer, ...]:
-    try:
-        return tuple(import_string(path)() for path in paths)
-    except ImportError as error:
-        raise ConfigurationError(f"SIDEKICK['SERIALIZERS']: {error}") from error
+def load_serializers(paths: tuple[str, ...]) -> tuple[Serializer, ...]:
+    """Return the serializers of the settings. Raise ConfigurationError naming a path that is none."""
+    found = []
+    for path in paths:
+        serializer = made(path, "SERIALIZERS")
+        if missing := [name for name in ("name", "is_mine", "dump", "load") if not hasattr(serializer, name)]:
+            raise ConfigurationError(
+                f"SIDEKICK['SERIALIZERS'] names {path!r}, which is no serializer: it has no {', '.join(missing)}."
+            )
+        found.append(serializer)
+    return tuple(found)
 
 
 def _reader(read: Callable[[Any], Any]) -> Callable[[dict[str, Any]], Any]:

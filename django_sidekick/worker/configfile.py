@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from django_sidekick.conf import MOST_QUEUES
 from django_sidekick.exceptions import ConfigurationError
 
 try:
@@ -16,7 +17,10 @@ except ImportError:  # the extra [yaml] is optional
     yaml = None  # type: ignore[assignment]
 
 DEFAULT_NAMES = ("config/sidekiq.yml", "config/sidekick.yml")
-KNOWN = ("concurrency", "queues", "timeout", "max_retries", "tag", "labels", "verbose", "environment")
+NUMBERS = {"concurrency": 1, "timeout": 0, "max_retries": 0, "dead_max_jobs": 2, "dead_timeout_in_seconds": 0}
+"""Options that are whole numbers, with the least of each."""
+
+KNOWN = (*NUMBERS, "queues", "tag", "labels", "verbose", "environment", "average_scheduled_poll_interval")
 UNSERVED = ("capsules", "pidfile", "logfile", "require", "daemon")
 
 
@@ -28,8 +32,8 @@ def find(base_dir: Path) -> Path | None:
 def read(path: Path, environment: str = "") -> dict[str, Any]:
     """Return the file's options under Sidekiq's names, `queues` as (name, weight) pairs, the environment's on top.
 
-    Keys may be written as Ruby symbols (`:concurrency:`). Raise ConfigurationError, naming file and key, for
-    what cannot be read or is not known.
+    Without `environment`, the file's own `:environment:` says it. Keys may be written as Ruby symbols
+    (`:concurrency:`). Raise ConfigurationError, naming file and key, for what cannot be read or is not known.
     """
     try:
         text = path.read_text("utf-8")
@@ -62,6 +66,9 @@ def _options(document: Mapping[str, Any], path: Path, environment: str) -> dict[
         raise ConfigurationError(
             f"{path}: `{unserved[0]}` is not served here; run one worker for each, or remove it."
         )
+    if "environment" in merged and not isinstance(merged["environment"], str):
+        raise ConfigurationError(f"{path}: `environment` must be a name, not {merged['environment']!r}.")
+    environment = (environment or merged.get("environment", "")).removeprefix(":")
     if environment and environment in sections:
         merged |= _mapping(sections[environment], path, environment)
     unknown = [key for key in merged if key not in KNOWN]
@@ -69,7 +76,9 @@ def _options(document: Mapping[str, Any], path: Path, environment: str) -> dict[
         close = difflib.get_close_matches(unknown[0], KNOWN, n=1)
         hint = f" Did you mean `{close[0]}`?" if close else f" Known are {', '.join(KNOWN)}."
         raise ConfigurationError(f"{path}: `{unknown[0]}` is no option of sidekiq.yml.{hint}")
-    for key, least in (("concurrency", 1), ("timeout", 0), ("max_retries", 0)):
+    if not isinstance(merged.get("verbose", False), bool):
+        raise ConfigurationError(f"{path}: `verbose` must be true or false, not {merged['verbose']!r}.")
+    for key, least in NUMBERS.items():
         if key in merged:
             merged[key] = _number(merged[key], least, path, key)
     if "queues" in merged:
@@ -92,7 +101,7 @@ def _number(value: Any, least: int, path: Path, key: str) -> int:
 
 
 def _queues(value: Any, path: Path) -> tuple[tuple[str, int], ...]:
-    """Sidekiq's forms: `- name`, `- name,2`, `- [name, 2]`, and a mapping of names to weights."""
+    """Sidekiq's forms: `- name`, `- name,2`, `- [name, 2]`, and a mapping of names to weights; symbols as names."""
     if isinstance(value, dict):
         value = list(value.items())
     if not isinstance(value, list) or not value:
@@ -102,9 +111,9 @@ def _queues(value: Any, path: Path) -> tuple[tuple[str, int], ...]:
 
 def _queue_text(entry: Any, path: Path) -> str:
     if isinstance(entry, list | tuple) and len(entry) == 2:
-        return f"{entry[0]},{entry[1]}"
+        return f"{str(entry[0]).removeprefix(':')},{entry[1]}"
     if isinstance(entry, str | int):
-        return str(entry)
+        return str(entry).removeprefix(":")
     raise ConfigurationError(f"{path}: {entry!r} in `queues` is neither a name nor [name, weight].")
 
 
@@ -124,6 +133,6 @@ def parse_queues(texts: list[str], where: str) -> tuple[tuple[str, int], ...]:
         queues[name] = queues.get(name, 0) + int(weight or 0)
     if any(queues.values()):
         queues = {name: max(weight, 1) for name, weight in queues.items()}
-    if len(queues) > 256:
-        raise ConfigurationError(f"{where}: one worker reads at most 256 queues.")
+    if len(queues) > MOST_QUEUES:
+        raise ConfigurationError(f"{where}: one worker reads at most {MOST_QUEUES} queues.")
     return tuple(queues.items())

@@ -28,4 +28,5 @@ class WorkerOptions:
     tag: str = ""
     labels: tuple[str, ...] = ()
     drain: bool = False
+    verbose: bool = False
     config_file: Path | None = None

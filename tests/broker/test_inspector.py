@@ -131,3 +131,18 @@ def test_a_kill_cuts_the_dead_set(redis, sidekick_settings):
 
     assert Inspector(Broker(settings)).kill(JID)
     assert redis.zrange("dead", 0, -1) == [b"c", job().encode()]
+
+
+DEEP = f'"args":{"[" * 1015}1{"]" * 1015}'
+
+
+@pytest.mark.parametrize("odd", ['"args":[1e999]', f'"queue":{"9" * 5000}', DEEP], ids=["infinite", "long", "deep"])
+def test_a_retry_of_what_cannot_be_written_again_leaves_it_or_moves_it(redis, inspector, odd):
+    member = f'{{"class":"A","args":[],"jid":"{JID}",{odd}}}'
+    redis.zadd("dead", {member: 5})
+
+    try:
+        moved = inspector.retry(JID)
+    except SidekickError:
+        moved = False
+    assert (redis.zrange("dead", 0, -1), redis.llen("queue:default")) == (([], 1) if moved else ([member.encode()], 0))

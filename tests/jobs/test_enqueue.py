@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -12,7 +13,7 @@ from django.db.transaction import TransactionManagementError
 from django.test import override_settings
 
 from django_sidekick import BaseJob, EnqueuedJob, perform_all_later, push
-from django_sidekick.exceptions import ArgumentError, EnqueueError
+from django_sidekick.exceptions import ArgumentError, BrokerUnavailable, EnqueueError
 from django_sidekick.signals import enqueue_failed
 from tests.app.jobs import AddJob, EchoJob, NoopJob
 from tests.app.models import Order
@@ -83,14 +84,85 @@ def test_set_refuses_what_no_payload_knows():
     [{"retry": -1}, {"retry": "3"}, {"tags": "a"}, {"tags": [1]}, {"queue": ""}, {"queue": 5}, {"backtrace": -1},
      {"retry_for": 0.5}, {"retry_for": 10**9}, {"dead": 1}, {"expires_in": -1}, {"expires_in": True},
      {"wait": -1}, {"wait": "1"}, {"wait": timedelta(-1)}, {"wait_until": 5}, {"wait_until": datetime(2030, 1, 1)},
-     {"wait": 1, "wait_until": datetime(2030, 1, 1, tzinfo=UTC)}, {"enqueue": "durable"}],
+     {"wait": 1, "wait_until": datetime(2030, 1, 1, tzinfo=UTC)}, {"enqueue": "durable"}, {"enqueue": "bogus"},
+     {"enqueue": []}, {"jid": ""}, {"jid": 5}, {"fields": 5}, {"fields": ["a"]}, {"fields": {1: 2}}, {"expires_in": "1"}],
     ids=str,
 )  # fmt: skip
 def test_a_bad_option_pushes_nothing(redis, options):
-    with pytest.raises(ArgumentError):
+    with pytest.raises(ArgumentError) as caught:
         NoopJob.set(**options).perform_later()
 
+    assert caught.value.path == next(iter(options))
     assert redis.keys("*") == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"queue": ""}, {"queue": 5}, {"queue": "low"}, {"class": "X"}, {"args": [1]}, {"kwargs": {}}, {"jid": "x"}, {"retry": 5},
+     {"expires_in": 5}, {"at": 1}, {"enqueued_at": 1}, {"sk_encoded": True}, {"x": object()}, {"x": float("nan")}],
+    ids=str,
+)  # fmt: skip
+def test_fields_of_ones_own_override_nothing(redis, fields):
+    with pytest.raises(ArgumentError) as caught:
+        NoopJob.set(fields=fields).perform_later()
+
+    assert caught.value.path == f"fields[{next(iter(fields))!r}]"
+    assert redis.keys("*") == []
+
+
+@pytest.mark.parametrize(
+    ("call", "path"),
+    [
+        (lambda: push("X", "abc"), "args"),
+        (lambda: push("X", {"a": 1}), "args"),
+        (lambda: push("X", (i for i in range(3))), "args"),
+        (lambda: push("X", b"abc"), "args"),
+        (lambda: push("X", [1], queue=""), "queue"),
+        (lambda: push("X", [1], jid=5), "jid"),
+        (lambda: push("X", [1], at=datetime(2030, 1, 1)), "at"),
+        (lambda: push("X", [1], at=5), "at"),
+        (lambda: push("X", [1], enqueue="bogus"), "enqueue"),
+        (lambda: push("X", [1], retry=-1), "retry"),
+        (lambda: push("X", [1], trace=object()), "trace"),
+        (lambda: push("", [1]), "class_name"),
+        (lambda: NoopJob.perform_bulk([(1,), "abc"]), "calls[1]"),
+        (lambda: NoopJob.perform_bulk([{"a": 1}]), "calls[0]"),
+        (lambda: NoopJob.perform_bulk([(1,)], spread=timedelta(seconds=-50)), "spread"),
+        (lambda: NoopJob.perform_bulk([(1,)], spread=50), "spread"),
+        (lambda: NoopJob.perform_bulk([(1,)], at=datetime(2030, 1, 1)), "at"),
+        (lambda: NoopJob.perform_bulk([(1,)], at="noon"), "at"),
+        (lambda: NoopJob.perform_bulk([(1,)], at=[datetime(2030, 1, 1)]), "at[0]"),
+    ],
+)
+def test_a_bad_call_pushes_nothing_and_names_what_is_bad(redis, call, path):
+    with pytest.raises(ArgumentError) as caught:
+        call()
+
+    assert caught.value.path == path
+    assert path in str(caught.value) or path == "class_name"
+    assert redis.keys("*") == []
+
+
+@pytest.mark.parametrize("name", ["wait", "wait_until", "fields", "class", "sk_encoded"])
+def test_push_does_not_take_what_it_would_not_obey(redis, name):
+    with pytest.raises(TypeError, match=name):
+        push("X", [1], **{name: 5})
+
+    assert redis.keys("*") == []
+
+
+def test_one_request_is_one_job(redis):
+    request, other = NoopJob.prepare(1), NoopJob.prepare(2)
+    with pytest.raises(ArgumentError) as caught:
+        perform_all_later([request, other, request])
+    assert (caught.value.path, redis.keys("*")) == ("requests[2]", [])
+
+    perform_all_later([request])
+    with pytest.raises(ArgumentError, match="passed before"):
+        perform_all_later([other, request])
+    with pytest.raises(TypeError, match=r"requests\[0\]"):
+        perform_all_later([NoopJob])
+    assert len(queued(redis)) == 1
 
 
 def test_the_queue_may_depend_on_the_arguments(redis):
@@ -166,12 +238,65 @@ def test_perform_now_runs_here_and_returns(redis):
     assert redis.keys("*") == []
 
 
+class CountedJob(BaseJob):
+    expires_in = timedelta(minutes=1)
+
+    async def perform(self, one):
+        return one + 1
+
+
+def test_perform_now_takes_the_options_of_features(redis):
+    assert CountedJob.perform_now(1) == 2
+    assert CountedJob.set(expires_in=timedelta(hours=1)).perform_now(2) == 3
+    assert AddJob.set(expires_in=timedelta(hours=1)).perform_now(1) == 3
+    with pytest.raises(ArgumentError):
+        AddJob.perform_now(10**100_000)
+
+
+def test_perform_now_of_a_coroutine_says_what_to_do_in_a_running_loop():
+    from asgiref.sync import sync_to_async
+
+    async def view():
+        with pytest.raises(RuntimeError, match="sync_to_async"):
+            CountedJob.perform_now(1)
+        return await sync_to_async(CountedJob.perform_now)(1), await CountedJob().perform(5)
+
+    assert asyncio.run(view()) == (2, 6)
+
+
+def test_an_expiry_is_written_as_seconds_whoever_gives_it(redis):
+    CountedJob.perform_later(1)
+    NoopJob.set(expires_in=timedelta(minutes=1)).perform_later()
+    push("X", [], expires_in=timedelta(minutes=1))
+
+    for job in queued(redis):
+        assert job["expires_in"] == 60
+        assert abs(job["expiry"] - job["created_at"] / 1000 - 60) < 5
+
+
 def test_payloads_over_the_limit_are_refused(redis, sidekick_settings):
     sidekick_settings(MAX_PAYLOAD_BYTES=300)
 
     with pytest.raises(ArgumentError, match="MAX_PAYLOAD_BYTES"):
         NoopJob.perform_later("x" * 300)
     assert redis.keys("*") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "path"), [(10**100_000, "args[0]"), ({"a": [1, -(10**100_000)]}, "args[0]['a'][1]")], ids=["one", "deep"]
+)
+def test_a_number_that_is_too_long_is_named_by_its_path(redis, value, path):
+    with pytest.raises(ArgumentError, match="100,000 digits") as caught:
+        NoopJob.perform_later(value)
+
+    assert caught.value.path == path
+    assert redis.keys("*") == []
+
+
+def test_a_number_that_the_interpreter_would_not_print_is_enqueued(redis):
+    NoopJob.perform_later(10**5000)
+
+    assert b"[1" + b"0" * 5000 + b"]" in redis.lrange("queue:default", 0, -1)[0]
 
 
 def test_perform_all_later_keeps_the_order_and_needs_one_script(redis):
@@ -276,6 +401,26 @@ class TestTransactions:
             transaction.rollback()
             transaction.set_autocommit(True)
 
+    def test_autocommit_off_in_the_settings_is_the_same_before_the_first_query(self, redis, monkeypatch):
+        connection = transaction.get_connection()
+        monkeypatch.setitem(connection.settings_dict, "AUTOCOMMIT", False)
+        connection.close()
+        try:
+            with pytest.raises(TransactionManagementError):
+                perform_all_later([NoopJob.set(enqueue="immediately").prepare(), NoopJob.prepare()])
+            assert redis.keys("*") == []
+        finally:
+            connection.close()
+            monkeypatch.undo()
+
+    def test_a_request_passed_twice_before_the_commit_is_one_job(self, redis):
+        request = NoopJob.prepare()
+        with transaction.atomic():
+            perform_all_later([request])
+            perform_all_later([request])
+
+        assert len(queued(redis)) == 1
+
     def test_bulk_waits_too(self, redis):
         with transaction.atomic():
             NoopJob.perform_bulk([(1,), (2,)])
@@ -344,9 +489,49 @@ class TestAway:
     @pytest.mark.django_db(transaction=True)
     def test_after_a_commit_it_is_raised_by_choice(self, settings):
         settings.SIDEKICK = {"REDIS": "redis://127.0.0.1:1/0", "ENQUEUE_TIMEOUT": 0.1, "ENQUEUE_ERRORS": "raise"}
+        told, between, later, jobs = [], [], [], []
+        receiver = lambda payloads, error, **_: told.append(payloads[0]["args"])  # noqa: E731
+        enqueue_failed.connect(receiver)
 
+        with pytest.raises(EnqueueError) as caught, transaction.atomic():
+            jobs.append(NoopJob.perform_later("one"))
+            with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+                NoopJob.perform_later("rolled back")
+                raise ZeroDivisionError
+            transaction.on_commit(lambda: between.append(1))
+            jobs.append(NoopJob.perform_later("two"))
+            with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+                NoopJob.perform_later("the last call, rolled back too")
+                raise ZeroDivisionError
+            transaction.on_commit(lambda: later.append(1))
+
+        assert caught.value.jids == tuple(job.jid for job in jobs)
+        assert [job.enqueued for job in jobs] == [False, False]
+        assert told == [["one"], ["two"]]
+        assert (between, later) == ([1], [])  # Django drops the hooks behind one that raises
+
+    @pytest.mark.django_db(transaction=True)
+    def test_what_one_commit_has_raised_the_next_does_not(self, settings, redis, redis_url):
+        settings.SIDEKICK = {"REDIS": "redis://127.0.0.1:1/0", "ENQUEUE_TIMEOUT": 0.1, "ENQUEUE_ERRORS": "raise"}
         with pytest.raises(EnqueueError), transaction.atomic():
             NoopJob.perform_later()
+        settings.SIDEKICK = {"REDIS": redis_url, "ENQUEUE_ERRORS": "raise"}
+        with transaction.atomic():
+            NoopJob.perform_later()
+        with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+            NoopJob.perform_later()
+            raise ZeroDivisionError
+
+        assert len(queued(redis)) == 1
+
+    @pytest.mark.parametrize("act", ["cancel", "reschedule"])
+    def test_a_handle_says_that_redis_is_away(self, away, act):
+        before = time.monotonic()
+        with pytest.raises(BrokerUnavailable, match="away") as caught:
+            getattr(EnqueuedJob("a" * 24), act)(**({"wait": 5} if act == "reschedule" else {}))
+
+        assert caught.value.__cause__ is not None
+        assert time.monotonic() - before < 2
 
 
 def test_a_repeated_push_changes_nothing(redis, broker):
@@ -377,6 +562,72 @@ def test_client_middleware_may_change_or_refuse(redis, sidekick_settings):
     assert NoopJob.perform_later("no").enqueued is False
     assert NoopJob.perform_later("yes").enqueued is True
     assert [job["trace"] for job in queued(redis)] == ["t"]
+
+
+def copying_layer(call_next):
+    return lambda payload: call_next({**payload, "queue": "copied", "seen": True, "jid": "c" * 24})
+
+
+def replacing_layer(call_next):
+    return lambda payload: {**call_next(payload), "late": True}
+
+
+def delaying_layer(call_next):
+    return lambda payload: call_next({**payload, "at": 4102444800, "enqueued_at": 1})
+
+
+def hurrying_layer(call_next):
+    def layer(payload):
+        payload.pop("at", None)
+        return call_next(payload)
+
+    return layer
+
+
+def answering(answer):
+    def layer(call_next):
+        def run(payload):
+            call_next(payload)
+            return {**payload, **answer} if isinstance(answer, dict) else answer
+
+        return run
+
+    return layer
+
+
+true_layer, list_layer = answering(True), answering([1])
+queue_layer, jid_layer, args_layer = answering({"queue": ""}), answering({"jid": 5}), answering({"args": "abc"})
+class_layer, at_layer = answering({"class": None}), answering({"at": "noon"})
+
+
+def test_what_client_middleware_returns_is_what_is_pushed(redis, sidekick_settings):
+    sidekick_settings(CLIENT_MIDDLEWARE=[f"{__name__}.replacing_layer", f"{__name__}.copying_layer"])
+    handle = NoopJob.perform_later(1)
+
+    job = queued(redis, "copied")[0]
+    assert (job["seen"], job["late"], job["jid"], handle.jid) == (True, True, "c" * 24, "c" * 24)
+    assert handle.enqueued
+
+
+def test_client_middleware_may_change_the_time(redis, sidekick_settings):
+    sidekick_settings(CLIENT_MIDDLEWARE=[f"{__name__}.delaying_layer"])
+    NoopJob.perform_later(1)
+    (job, at), *_ = scheduled(redis)
+    assert at == 4102444800.0
+    assert not {"at", "enqueued_at"} & set(job)
+
+    sidekick_settings(CLIENT_MIDDLEWARE=[f"{__name__}.hurrying_layer"])
+    NoopJob.set(wait=60).perform_later(2)
+    assert "enqueued_at" in queued(redis)[0]
+
+
+@pytest.mark.parametrize("kind", ["true", "list", "queue", "jid", "args", "class", "at"])
+def test_client_middleware_that_returns_no_payload_pushes_nothing(redis, sidekick_settings, kind):
+    sidekick_settings(CLIENT_MIDDLEWARE=[f"{__name__}.{kind}_layer"])
+
+    with pytest.raises((TypeError, ArgumentError), match="middleware" if kind in {"true", "list"} else kind):
+        NoopJob.perform_later(1)
+    assert redis.keys("*") == []
 
 
 class TestHandles:

@@ -200,6 +200,32 @@ def test_what_is_no_job_is_buried_as_it_came(raw):
     assert (outcome.kind, outcome.member, outcome.payload) == ("dead", raw, None)
 
 
+@pytest.mark.parametrize("number", [b"1e999", b"-1E+400", b"1" * 100_001], ids=len)
+def test_a_job_with_a_number_that_cannot_be_written_again_is_buried_as_it_came(number):
+    raw = json.dumps(payload(Raises)).encode().replace(b"[]", b"[%b]" % number)
+    outcome = run(raw)
+
+    assert (outcome.kind, outcome.member, outcome.payload) == ("dead", raw, None)
+
+
+def test_a_number_that_the_interpreter_would_not_print_survives_a_retry():
+    number = b"9" * 5000
+    outcome = run(json.dumps(payload(Raises)).encode().replace(b"[]", b"[%b]" % number))
+
+    assert outcome.kind == "retry"
+    assert b'"args":[%b]' % number in outcome.member
+
+
+@pytest.mark.parametrize("depth", [*range(800, 1000, 2), 1015])
+def test_what_goes_to_retry_has_its_count_however_deep_it_is_nested(depth):
+    raw = json.dumps(payload(Raises)).encode().replace(b"[]", b"[" * depth + b"]" * depth)
+    outcome = run(raw)
+
+    assert outcome.kind in {"retry", "dead"}
+    assert (outcome.member == raw) == (outcome.kind == "dead")
+    assert (b'"retry_count":0' in outcome.member) == (outcome.kind == "retry")
+
+
 @pytest.mark.parametrize("raw", [b"[1,2]", b"7", b'"text"', b"null"])
 def test_json_of_another_kind_is_buried_wrapped(raw):
     outcome = run(raw)
@@ -229,6 +255,17 @@ def test_ruby_names_and_active_jobs_find_their_class():
     run(payload("Sidekiq::ActiveJob::Wrapper", inner, wrapped="HardJob"))
 
     assert RAN == [((1,), {}), ((2,), {"a": 1})]
+
+
+def test_a_record_of_rubys_fails_the_job_which_its_hooks_are_told(monkeypatch):
+    monkeypatch.setattr(RubyNamed, "after_death", lambda self, error: TOLD.append((self.name, error)))
+    inner = {"job_class": "HardJob", "arguments": [{"_aj_globalid": "gid://shop/Order/1"}]}
+    outcome = run(payload("Sidekiq::ActiveJob::Wrapper", inner, wrapped="HardJob", retry=0))
+
+    assert (outcome.kind, member(outcome)["error_class"]) == ("dead", "DeserializationError")
+    assert "gid://shop/Order/1" in member(outcome)["error_message"]
+    assert [name for name, _ in TOLD] == ["HardJob"]
+    assert RAN == []
 
 
 @pytest.mark.parametrize("name", ["Sidekiq::ActiveJob::Wrapper"])

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from django_sidekick.exceptions import ConfigurationError
-from django_sidekick.management.workers import Arguments, worker_options
+from django_sidekick.management.workers import Arguments, Crew, worker_options
 from django_sidekick.worker import configfile
 
 JID = "d" * 24
@@ -66,6 +67,37 @@ class TestSidekiqYml:
         assert options["queues"] == (("critical", 1), ("default", 2), ("low", 3))
         assert self.read(tmp_path, text, "production")["concurrency"] == 25
 
+    def test_the_file_may_name_its_environment(self, tmp_path):
+        text = ":environment: production\n:concurrency: 5\nproduction:\n  :concurrency: 25\nstaging:\n  :concurrency: 7\n"
+
+        assert self.read(tmp_path, text)["concurrency"] == 25
+        assert self.read(tmp_path, text, "staging")["concurrency"] == 7
+
+    def test_queues_may_be_symbols(self, tmp_path):
+        assert self.read(tmp_path, ":queues:\n  - :default\n  - [':low', 2]\n")["queues"] == (("default", 1), ("low", 2))
+        assert self.read(tmp_path, ":queues:\n  :default: 3\n  :low: 1\n")["queues"] == (("default", 3), ("low", 1))
+
+    def test_sidekiqs_limits_of_the_dead_set(self, tmp_path):
+        file = tmp_path / "x.yml"
+        file.write_text(":dead_max_jobs: 50\n:dead_timeout_in_seconds: 3600\n:average_scheduled_poll_interval: 5\n")
+
+        settings = worker_options(Arguments(config_file=str(file))).settings
+        assert (settings.dead_max_jobs, settings.dead_timeout_s) == (50, 3600)
+
+    def test_verbose_shows_the_jobs_debug_records(self, tmp_path):
+        file = tmp_path / "x.yml"
+        file.write_text(":verbose: true\n")
+        options = worker_options(Arguments(config_file=str(file)))
+        log, handlers = logging.getLogger("sidekick"), list(logging.getLogger("sidekick").handlers)
+        level, propagate, factory = log.level, log.propagate, logging.getLogRecordFactory()
+        try:
+            Crew(options)
+            assert logging.getLogger("sidekick.job.SomeJob").isEnabledFor(logging.DEBUG)
+        finally:
+            log.setLevel(level)
+            log.propagate, log.handlers = propagate, handlers
+            logging.setLogRecordFactory(factory)
+
     def test_names_alone_are_strict(self, tmp_path):
         assert self.read(tmp_path, ":queues: [a, b]")["queues"] == (("a", 0), ("b", 0))
         assert self.read(tmp_path, ":queues: {a: 2, b: 1}")["queues"] == (("a", 2), ("b", 1))
@@ -78,6 +110,10 @@ class TestSidekiqYml:
             (":concurrency: x", "whole number"),
             (":concurrency: 0", "from 1"),
             (":concurency: 5", "Did you mean `concurrency`"),
+            (":environment: 5", "`environment` must be"),
+            (":verbose: 5", "`verbose` must be"),
+            (":dead_max_jobs: 1", "from 2"),
+            (":dead_timeout_in_seconds: soon", "whole number"),
             (":queues: 5", "list of names"),
             (":queues: [[a, b, c]]", "neither"),
             (":queues: [[a, b]]", "weight"),

@@ -6,6 +6,9 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from django.utils import translation
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy
 
 from django_sidekick.exceptions import ArgumentError, DeserializationError
 from django_sidekick.wire import arguments, codec
@@ -78,6 +81,14 @@ def test_richer_kinds_survive(value):
 
     assert encoded
     assert arguments.load(codec.loads(codec.dumps(dumped))) == [value]
+
+
+def test_lazy_texts_travel_as_text_in_the_language_of_the_call():
+    with translation.override("de"):
+        dumped, _, encoded = arguments.dump_call((gettext_lazy("Yes"), {"a": [format_lazy("{}!", gettext_lazy("No"))]}), {})
+
+    assert encoded
+    assert arguments.load(codec.loads(codec.dumps(dumped))) == ["Ja", {"a": ["Nein!"]}]
 
 
 def test_model_instances_travel_as_references(db):

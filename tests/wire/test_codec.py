@@ -31,7 +31,8 @@ def test_every_value_survives_every_writer_and_reader(value):
 @pytest.mark.parametrize("load", READERS)
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{", b"NaN", b"[Infinity]", b"\xff", b'{"a":}', b"[" * 100_000, b'{"a"' + b":[" * 50_000],
+    [b"", b"{", b"NaN", b"[Infinity]", b"1e999", b'{"a":[-1E+400]}', b"[" + b"1" * 400 + b".0]", b"1" * 100_001,
+     b"[" + b"9" * 5000 + b"," + b"[" * 100_000, b"\xff", b'{"a":}', b"[" * 100_000, b'{"a"' + b":[" * 50_000],
 )
 def test_what_is_no_json_is_a_value_error(load, raw):
     with pytest.raises(ValueError):
@@ -43,6 +44,22 @@ def test_integers_of_any_size_stay_integers(load):
     number = 12345678901234567890123
 
     assert load(b"[%d]" % number) == [number]
+
+
+@pytest.mark.parametrize("digits", [4300, 4301, 100_000])
+@pytest.mark.parametrize("load", READERS)
+@pytest.mark.parametrize("dump", WRITERS)
+def test_numbers_longer_than_the_interpreter_prints_survive(load, dump, digits):
+    text = b'{"a":["\\ud800",%b,-%b],"b":1.5}' % (b"9" * digits, b"7" * digits)
+
+    assert dump(load(text)) == text
+
+
+@pytest.mark.parametrize("dump", WRITERS)
+def test_what_would_not_be_read_again_is_not_written(dump):
+    for value in ([10**100_000], {"a": -(10**200_000)}):
+        with pytest.raises(ValueError, match="more than 100,000 digits"):
+            dump(value)
 
 
 @pytest.mark.parametrize("dump", WRITERS)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from django_sidekick.exceptions import DeserializationError
 from django_sidekick.wire import ruby
 
 WRAPPED = {
@@ -22,6 +25,15 @@ WRAPPED = {
 def test_active_jobs_are_unwrapped():
     assert ruby.is_wrapped(WRAPPED)
     assert ruby.unwrap(WRAPPED) == ("CleanUpJob", [1, {"a": [{"x": 2}]}, "soft"], {"force": True})
+
+
+@pytest.mark.parametrize("nested", [lambda gid: gid, lambda gid: [{"a": gid}], lambda gid: {"x": gid, "_aj_ruby2_keywords": ["x"]}])
+def test_a_record_of_rubys_is_an_error_that_names_it(nested):
+    inner = {"job_class": "CleanUpJob", "arguments": [nested({"_aj_globalid": "gid://shop/Order/1"})]}
+
+    with pytest.raises(DeserializationError, match="gid://shop/Order/1"):
+        ruby.unwrap({**WRAPPED, "args": [inner]})
+    assert ruby.class_name({**WRAPPED, "args": [inner]}) == "CleanUpJob"
 
 
 def test_a_malformed_wrapper_is_an_ordinary_class():

@@ -94,5 +94,4 @@ class Command(BaseCommand):
 
 def _answered(ask: Callable[[], Any]) -> Any:
     """Wait for Redis as long as a push would."""
-    broker = get_broker()
-    return broker.patience.call(ask, deadline=broker.deadline())
+    return get_broker().ask(ask)
