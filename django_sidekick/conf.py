@@ -59,6 +59,10 @@ class Settings:
     dead_timeout_s: float = 180 * 86_400.0
     wire_times: str = "milliseconds"
 
+    def __hash__(self) -> int:
+        """Cheap, for settings are asked for with every push; few differ in one process."""
+        return hash((self.redis, self.key_prefix))
+
 
 def get_settings() -> Settings:
     """Return the settings in force. Raise ConfigurationError naming the key that cannot be served."""

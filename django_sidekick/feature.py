@@ -28,7 +28,10 @@ class Feature:
     """
 
     client_middleware: tuple[Layer, ...] = ()
-    """Layers around the push; each sees the payload, and may change or refuse it (return None)."""
+    """Layers around the push; each sees the payload, and may change or refuse it (return None).
+
+    Those of a feature with `options` see only payloads that carry one of them.
+    """
 
     middleware: tuple[Layer, ...] = ()
     """Layers around `perform`; each sees the job."""

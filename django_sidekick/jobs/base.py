@@ -14,13 +14,14 @@ from django_sidekick.exceptions import ArgumentError
 from django_sidekick.feature import load_features
 from django_sidekick.jobs import options as rules
 from django_sidekick.jobs import registry
+from django_sidekick.jobs.bulk import enqueue_bulk
 from django_sidekick.jobs.calls import (
     APerformLater,
-    Configured,
     PerformLater,
     PerformNow,
     Prepare,
     SetOptions,
+    plain,
 )
 from django_sidekick.jobs.enqueue import Request, enqueue
 from django_sidekick.jobs.handle import EnqueuedJob
@@ -115,13 +116,11 @@ class BaseJob:
         COMMIT of an open transaction). `at`: one time for all or one for each; `spread`: a random time for
         each within so long from now. Arguments are all checked before the first is pushed.
         """
-        configured: Configured[..., Any] = Configured(cls, {})  # type: ignore[arg-type]
-        jobs = [
-            configured.prepare(*_listed(call, f"calls[{index}]")) for index, call in enumerate(calls)
+        listed = [
+            call if type(call) is tuple else tuple(_listed(call, f"calls[{index}]"))
+            for index, call in enumerate(calls)
         ]
-        for request, at_s in zip(jobs, moments_s(at, spread, len(jobs)), strict=True):
-            request.at_s = at_s
-        return [handle.jid for handle in enqueue(jobs)]
+        return enqueue_bulk(plain(cls), listed, moments_s(at, spread, len(listed)))
 
     @classmethod
     def _call(cls) -> Call:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from asgiref.sync import sync_to_async
 
@@ -34,7 +34,7 @@ class PerformLater:
     def __get__(
         self, instance: object, owner: Callable[[], HasPerform[P, Any]]
     ) -> Callable[P, EnqueuedJob]:
-        return Configured(owner, {}).perform_later
+        return plain(owner).perform_later
 
 
 class APerformLater:
@@ -43,7 +43,7 @@ class APerformLater:
     def __get__(
         self, instance: object, owner: Callable[[], HasPerform[P, Any]]
     ) -> Callable[P, Awaitable[EnqueuedJob]]:
-        return Configured(owner, {}).aperform_later
+        return plain(owner).aperform_later
 
 
 class PerformNow:
@@ -60,7 +60,7 @@ class PerformNow:
     ) -> Callable[P, R_co]: ...
 
     def __get__(self, instance: object, owner: Any) -> Any:
-        return Configured(owner, {}).perform_now
+        return plain(owner).perform_now
 
 
 class Prepare:
@@ -69,7 +69,7 @@ class Prepare:
     def __get__(
         self, instance: object, owner: Callable[[], HasPerform[P, Any]]
     ) -> Callable[P, Request]:
-        return Configured(owner, {}).prepare
+        return plain(owner).prepare
 
 
 class SetOptions:
@@ -101,13 +101,14 @@ class SetCall(Generic[P, R_co]):
 class Configured(Generic[P, R_co]):
     """A job class with the options of one call."""
 
-    __slots__ = ("_job_class", "_options")
+    __slots__ = ("_job_class", "_options", "_recipe")
 
     def __init__(
         self, job_class: Callable[[], HasPerform[P, R_co]], options: Mapping[str, Any]
     ) -> None:
         self._job_class: Any = job_class
         self._options = options
+        self._recipe: Recipe | None = None
 
     def perform_later(self, *args: P.args, **kwargs: P.kwargs) -> EnqueuedJob:
         """Enqueue one run. See enqueue() for when it is pushed and what is raised."""
@@ -135,22 +136,70 @@ class Configured(Generic[P, R_co]):
 
     def prepare(self, *args: P.args, **kwargs: P.kwargs) -> Request:
         """Return a request for perform_all_later(). Raise TypeError for a call that perform() does not take."""
-        job_class, options = self._job_class, self._options
-        positional, names = job_class._call().bind(args, kwargs)
-        payload = dict(job_class._template())
-        queue = options.get("queue", job_class.queue_as)
-        payload["queue"] = rules.field_of("queue", queue(*args, **kwargs) if callable(queue) else queue)
-        if options:
-            _apply(options, payload)
+        recipe = self.recipe
+        positional, names = recipe.call.bind(args, kwargs)
+        payload = recipe.fields.copy()
+        if recipe.queue_of is not None:
+            payload["queue"] = rules.field_of("queue", recipe.queue_of(*args, **kwargs))
         payload["args"], named, encoded = arguments.dump_call(positional, names)
-        payload["class"] = job_class.name
+        payload["class"] = recipe.name
         if named:
             payload["kwargs"] = named
         if encoded:
             payload["sk_encoded"] = True
-        at_s = moment_s(options.get("wait"), options.get("wait_until"), time.time()) if options else None
-        mode = rules.mode_of(options.get("enqueue")) if options else None
-        return Request(payload, at_s, options.get("using", job_class.using), mode)
+        return Request(payload, recipe.at_s(), recipe.using, recipe.mode)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the options make of all calls. Raise ArgumentError for one that Ruby, or we, would misread."""
+        if self._recipe is None:
+            self._recipe = _recipe(self._job_class, self._options)
+        return self._recipe
+
+
+class Recipe(NamedTuple):
+    """What all calls of one class with the same options have in common. `fields`: in Sidekiq's order."""
+
+    name: str
+    call: rules.Call
+    fields: dict[str, Any]
+    queue_of: Callable[..., Any] | None
+    wait: Any
+    wait_until: Any
+    using: str
+    mode: str | None
+
+    def at_s(self) -> float | None:
+        """Return when a call made now is due, epoch seconds; None for at once."""
+        if self.wait is None and self.wait_until is None:
+            return None
+        return moment_s(self.wait, self.wait_until, time.time())
+
+
+def plain(job_class: Any) -> Configured[..., Any]:
+    """Return a class without options of a call; the same each time."""
+    configured: Configured[..., Any] | None = job_class.__dict__.get("_plain")
+    if configured is None:
+        configured = job_class._plain = Configured(job_class, {})
+    return configured
+
+
+def _recipe(job_class: Any, options: Mapping[str, Any]) -> Recipe:
+    fields = dict(job_class._template())
+    queue = options.get("queue", job_class.queue_as)
+    if not callable(queue):
+        fields["queue"] = rules.field_of("queue", queue)
+    _apply(options, fields)
+    return Recipe(
+        job_class.name,
+        job_class._call(),
+        fields,
+        queue if callable(queue) else None,
+        options.get("wait"),
+        options.get("wait_until"),
+        options.get("using", job_class.using),
+        rules.mode_of(options.get("enqueue")),
+    )
 
 
 def _apply(options: Mapping[str, Any], payload: dict[str, Any]) -> None:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections, transaction
 
 from django_sidekick import signals
-from django_sidekick.broker.broker import Broker, Push, get_broker
+from django_sidekick.broker.broker import Broker, Push, get_broker, new_push
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import ArgumentError, BrokerUnavailable, EnqueueError
 from django_sidekick.feature import load_features
 from django_sidekick.jobs.handle import EnqueuedJob
 from django_sidekick.jobs.options import field_of
 from django_sidekick.middleware import Handler, compose, load_layers
-from django_sidekick.wire.payload import new_jid, text_of, timestamp
+from django_sidekick.wire.payload import new_jids, text_of, timestamp
 
 logger = logging.getLogger("sidekick")
 
@@ -27,16 +27,20 @@ SLICE = 1000
 LATEST_S = 1e11
 
 
-@dataclass(slots=True)
 class Request:
     """One job to be pushed: the payload without its last fields, when it is due, and whose COMMIT it waits for."""
 
-    payload: dict[str, Any]
-    at_s: float | None = None
-    using: str = "default"
-    mode: str | None = None
-    push: Push | None = field(default=None)
-    handle: EnqueuedJob = field(default_factory=lambda: EnqueuedJob(""))
+    __slots__ = ("at_s", "handle", "mode", "payload", "push", "using")
+
+    def __init__(
+        self, payload: dict[str, Any], at_s: float | None = None, using: str = "default", mode: str | None = None
+    ) -> None:
+        self.payload = payload
+        self.at_s = at_s
+        self.using = using
+        self.mode = mode
+        self.push: Push | None = None
+        self.handle = EnqueuedJob("")
 
 
 def enqueue(requests: Sequence[Request]) -> list[EnqueuedJob]:
@@ -50,18 +54,11 @@ def enqueue(requests: Sequence[Request]) -> list[EnqueuedJob]:
     """
     settings = get_settings()
     _refuse_repeated(requests)
-    accepted = [request for request in requests if _is_accepted(request, settings)]
-    now: list[Request] = []
-    waiting: dict[str, list[Request]] = {}
-    for request in accepted:
-        if _waits(request, settings):
-            waiting.setdefault(request.using, []).append(request)
+    for (using, must_wait), jobs in _by_commit(_accepted(requests, settings), settings).items():
+        if must_wait:
+            _push_after_commit(jobs, using)
         else:
-            now.append(request)
-    for using, jobs in waiting.items():
-        _push_after_commit(jobs, using)
-    if now:
-        _push_now(now)
+            _push_now(jobs)
     return [request.handle for request in requests]
 
 
@@ -103,16 +100,26 @@ def _refuse_repeated(requests: Sequence[Request]) -> None:
         seen.add(id(request))
 
 
-def _is_accepted(request: Request, settings: Settings) -> bool:
+def _accepted(requests: Sequence[Request], settings: Settings) -> list[Request]:
+    """Finish all payloads and make their texts. Return the requests that no layer refused."""
+    now_s = time.time()
+    return [
+        request
+        for request, jid in zip(requests, new_jids(len(requests)), strict=True)
+        if _is_accepted(request, jid, now_s, settings)
+    ]
+
+
+def _is_accepted(request: Request, jid: str, now_s: float, settings: Settings) -> bool:
     """Finish the payload, run the client middleware, make the text. False if a layer refused the job."""
     payload, at_s, handle = request.payload, request.at_s, request.handle
+    stamp = timestamp(now_s, settings.wire_times)
     if not payload.get("jid"):
-        payload["jid"] = new_jid()
-    now_s = time.time()
-    payload.setdefault("created_at", timestamp(now_s, settings.wire_times))
+        payload["jid"] = jid
+    if "created_at" not in payload:
+        payload["created_at"] = stamp
     handle.jid = payload["jid"]
-    chain = _client_chain(settings)
-    if chain is not _accept:
+    if chain := client_chain(settings, payload):
         if at_s is not None:
             payload["at"] = at_s
         answer = chain(payload)
@@ -124,11 +131,24 @@ def _is_accepted(request: Request, settings: Settings) -> bool:
         request.payload = payload = answer
         handle.jid = payload["jid"]
     if at_s is None:
-        payload["enqueued_at"] = timestamp(now_s, settings.wire_times)
+        payload["enqueued_at"] = stamp
     else:
         payload.pop("enqueued_at", None)
-    request.push = Push(payload["queue"], raw_of(payload, settings), at_s)
+    request.push = new_push((payload["queue"], raw_of(payload, settings), at_s))
     return True
+
+
+def _by_commit(requests: Sequence[Request], settings: Settings) -> dict[tuple[str, bool], list[Request]]:
+    """Group by database, and by whether the push waits for its COMMIT."""
+    groups: dict[tuple[str, bool], list[Request]] = {}
+    known: dict[tuple[str, str | None], list[Request]] = {}
+    for request in requests:
+        group = known.get((request.using, request.mode))
+        if group is None:
+            place = request.using, waits(request.using, request.mode, settings)
+            group = known[request.using, request.mode] = groups.setdefault(place, [])
+        group.append(request)
+    return groups
 
 
 def _time_of_checked(answer: Any, now_s: float) -> float | None:
@@ -156,28 +176,50 @@ def _accept(payload: dict[str, Any]) -> dict[str, Any]:
     return payload
 
 
+class _ClientLayers(NamedTuple):
+    """The onions, composed once: the project's layers outside, the features' inside.
+
+    The layers of a feature that has options stand around the payloads that carry one of them, and around no other.
+    """
+
+    options: frozenset[str]
+    with_options: Handler | None
+    without: Handler | None
+
+
+def client_chain(settings: Settings, payload: Mapping[str, Any]) -> Handler | None:
+    """Return the client middleware for a payload; None if there is none."""
+    layers = _client_layers(settings)
+    return layers.without if layers.options.isdisjoint(payload) else layers.with_options
+
+
 @cache
-def _client_chain(settings: Settings) -> Handler:
-    """The onion, composed once: the project's layers outside, the features' inside."""
-    layers = load_layers(settings.client_middleware, "CLIENT_MIDDLEWARE")
-    for feature in load_features(settings):
-        layers += feature.client_middleware
-    return compose(layers, _accept)
+def _client_layers(settings: Settings) -> _ClientLayers:
+    features = load_features(settings)
+    own = load_layers(settings.client_middleware, "CLIENT_MIDDLEWARE")
+    always = [layer for feature in features if not feature.options for layer in feature.client_middleware]
+    every = [layer for feature in features for layer in feature.client_middleware]
+    optional = [feature for feature in features if feature.options and feature.client_middleware]
+    return _ClientLayers(
+        frozenset(name for feature in optional for name in feature.options),
+        compose([*own, *every], _accept) if own or every else None,
+        compose([*own, *always], _accept) if own or always else None,
+    )
 
 
-def _waits(request: Request, settings: Settings) -> bool:
+def waits(using: str, mode: str | None, settings: Settings) -> bool:
     """Tell whether the push waits for a COMMIT. Asks nothing of a database that has no connection.
 
     Raise Django's own error, from on_commit, where autocommit is switched off: nobody knows which COMMIT is meant.
     """
-    if (request.mode or settings.enqueue) == "immediately":
+    if (mode or settings.enqueue) == "immediately":
         return False
-    connection = connections[request.using]
+    connection = connections[using]
     if connection.in_atomic_block:
         return True
     is_open = connection.connection is not None
     if not (connection.autocommit if is_open else connection.settings_dict["AUTOCOMMIT"]):
-        transaction.on_commit(_nothing, using=request.using)
+        transaction.on_commit(_nothing, using=using)
     return False
 
 

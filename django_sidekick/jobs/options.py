@@ -161,6 +161,10 @@ class Call(NamedTuple):
     plain: bool
     signature: inspect.Signature
 
+    def fits(self, args: tuple[Any, ...]) -> bool:
+        """Tell whether a call with these, and no names, needs nothing more."""
+        return self.plain and self.least <= len(args) <= self.most
+
     def bind(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:
@@ -169,7 +173,7 @@ class Call(NamedTuple):
         What can be positional becomes so, defaults before the last given one written out, so that f(1) and
         f(order_id=1) are one payload.
         """
-        if not kwargs and self.plain and self.least <= len(args) <= self.most:
+        if not kwargs and self.fits(args):
             return args, kwargs
         bound = self.signature.bind(*args, **kwargs)
         given = set(bound.arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django_sidekick.exceptions import ArgumentError
@@ -13,6 +13,7 @@ DEEPEST = 100
 KIND = serializers.KIND
 
 _ATOMS = frozenset({str, int, bool, type(None)})
+_STRINGS = frozenset({str})
 
 
 def dump_call(
@@ -22,12 +23,8 @@ def dump_call(
 
     Raise ArgumentError with the path to the first value that cannot be held, such as `args[0]['a'][3]`.
     """
-    for value in args:
-        if type(value) not in _ATOMS:
-            break
-    else:
-        if not kwargs:
-            return list(args), {}, False
+    if not kwargs and is_plain(args):
+        return list(args), {}, False
     writer = _Writer()
     dumped = [writer.dump(value, f"args[{index}]", 0) for index, value in enumerate(args)]
     named = {name: writer.dump(value, name, 0) for name, value in kwargs.items()}
@@ -48,6 +45,25 @@ def load(value: Any) -> Any:
             return serializers.restore(value, load)
         return {key: load(item) for key, item in value.items()}
     return value
+
+
+def is_plain(values: Iterable[Any], depth: int = 0) -> bool:
+    """Tell whether JSON holds all of it as it is: then nothing is copied. The writer below says what is wrong."""
+    for value in values:
+        kind = type(value)
+        if kind in _ATOMS:
+            continue
+        if kind is dict:
+            if KIND in value or not _STRINGS.issuperset(map(type, value)):
+                return False
+            value = value.values()
+        elif kind is float and math.isfinite(value):
+            continue
+        elif kind is not list:
+            return False
+        if depth >= DEEPEST - 1 or not is_plain(value, depth + 1):
+            return False
+    return True
 
 
 class _Writer:
