@@ -23,10 +23,11 @@ from django_sidekick.jobs.calls import (
     SetOptions,
     plain,
 )
-from django_sidekick.jobs.enqueue import Request, enqueue
+from django_sidekick.jobs.enqueue import enqueue
 from django_sidekick.jobs.handle import EnqueuedJob
 from django_sidekick.jobs.moments import moment_s, moments_s
 from django_sidekick.jobs.options import Call, call_of
+from django_sidekick.jobs.request import Request
 from django_sidekick.wire import arguments
 from django_sidekick.wire.payload import read_time_s
 

@@ -10,7 +10,9 @@ from typing import Any
 from django_sidekick.broker.broker import Push, get_broker, new_push
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.jobs.calls import Configured
-from django_sidekick.jobs.enqueue import client_chain, enqueue, push_many, raw_of, waits
+from django_sidekick.jobs.commit import waits
+from django_sidekick.jobs.enqueue import enqueue, push_many, raw_of
+from django_sidekick.jobs.request import client_chain
 from django_sidekick.wire import arguments, codec
 from django_sidekick.wire.payload import new_jids, timestamp
 

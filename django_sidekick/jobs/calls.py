@@ -9,11 +9,12 @@ from typing import Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, Unpac
 from asgiref.sync import sync_to_async
 
 from django_sidekick.jobs import options as rules
-from django_sidekick.jobs.enqueue import Request, enqueue
+from django_sidekick.jobs.enqueue import enqueue
 from django_sidekick.jobs.execute import perform_now
 from django_sidekick.jobs.handle import EnqueuedJob
 from django_sidekick.jobs.moments import moment_s
 from django_sidekick.jobs.options import JobOptions
+from django_sidekick.jobs.request import Request
 from django_sidekick.wire import arguments
 
 P = ParamSpec("P")

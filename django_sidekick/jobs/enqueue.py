@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from django.db import connections, transaction
-
-from django_sidekick import signals
 from django_sidekick.broker.broker import Broker, Push, get_broker, new_push
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import ArgumentError, BrokerUnavailable, EnqueueError
-from django_sidekick.feature import load_features
+from django_sidekick.jobs.commit import SLICE, push_after_commit, waits
 from django_sidekick.jobs.handle import EnqueuedJob
 from django_sidekick.jobs.options import field_of
-from django_sidekick.middleware import Handler, compose, load_layers
+from django_sidekick.jobs.request import Request, client_chain
 from django_sidekick.wire.payload import new_jids, text_of, timestamp
 
-logger = logging.getLogger("sidekick")
-
-SLICE = 1000
 LATEST_S = 1e11
-
-
-class Request:
-    """One job to be pushed: the payload without its last fields, when it is due, and whose COMMIT it waits for."""
-
-    __slots__ = ("at_s", "handle", "mode", "payload", "push", "using")
-
-    def __init__(
-        self, payload: dict[str, Any], at_s: float | None = None, using: str = "default", mode: str | None = None
-    ) -> None:
-        self.payload = payload
-        self.at_s = at_s
-        self.using = using
-        self.mode = mode
-        self.push: Push | None = None
-        self.handle = EnqueuedJob("")
 
 
 def enqueue(requests: Sequence[Request]) -> list[EnqueuedJob]:
@@ -56,7 +31,7 @@ def enqueue(requests: Sequence[Request]) -> list[EnqueuedJob]:
     _refuse_repeated(requests)
     for (using, must_wait), jobs in _by_commit(_accepted(requests, settings), settings).items():
         if must_wait:
-            _push_after_commit(jobs, using)
+            push_after_commit(jobs, using)
         else:
             _push_now(jobs)
     return [request.handle for request in requests]
@@ -172,61 +147,6 @@ def _time_of_checked(answer: Any, now_s: float) -> float | None:
     return float(at_s) if at_s > now_s else None
 
 
-def _accept(payload: dict[str, Any]) -> dict[str, Any]:
-    return payload
-
-
-class _ClientLayers(NamedTuple):
-    """The onions, composed once: the project's layers outside, the features' inside.
-
-    The layers of a feature that has options stand around the payloads that carry one of them, and around no other.
-    """
-
-    options: frozenset[str]
-    with_options: Handler | None
-    without: Handler | None
-
-
-def client_chain(settings: Settings, payload: Mapping[str, Any]) -> Handler | None:
-    """Return the client middleware for a payload; None if there is none."""
-    layers = _client_layers(settings)
-    return layers.without if layers.options.isdisjoint(payload) else layers.with_options
-
-
-@cache
-def _client_layers(settings: Settings) -> _ClientLayers:
-    features = load_features(settings)
-    own = load_layers(settings.client_middleware, "CLIENT_MIDDLEWARE")
-    always = [layer for feature in features if not feature.options for layer in feature.client_middleware]
-    every = [layer for feature in features for layer in feature.client_middleware]
-    optional = [feature for feature in features if feature.options and feature.client_middleware]
-    return _ClientLayers(
-        frozenset(name for feature in optional for name in feature.options),
-        compose([*own, *every], _accept) if own or every else None,
-        compose([*own, *always], _accept) if own or always else None,
-    )
-
-
-def waits(using: str, mode: str | None, settings: Settings) -> bool:
-    """Tell whether the push waits for a COMMIT. Asks nothing of a database that has no connection.
-
-    Raise Django's own error, from on_commit, where autocommit is switched off: nobody knows which COMMIT is meant.
-    """
-    if (mode or settings.enqueue) == "immediately":
-        return False
-    connection = connections[using]
-    if connection.in_atomic_block:
-        return True
-    is_open = connection.connection is not None
-    if not (connection.autocommit if is_open else connection.settings_dict["AUTOCOMMIT"]):
-        transaction.on_commit(_nothing, using=using)
-    return False
-
-
-def _nothing() -> None:
-    """Be the hook that is never run."""
-
-
 def _push_now(requests: Sequence[Request]) -> None:
     pushes = [request.push for request in requests if request.push]
     try:
@@ -240,71 +160,3 @@ def _push_now(requests: Sequence[Request]) -> None:
         raise
     for request in requests:
         request.handle.enqueued = True
-
-
-@dataclass(slots=True)
-class _Commit:
-    """What the hooks of one COMMIT share: one ENQUEUE_TIMEOUT, which the first of them starts, and what failed."""
-
-    deadline: float | None = None
-    calls: int = 0
-    unpushed: list[str] = field(default_factory=list)
-    error: Exception | None = None
-
-    def end_call(self, number: int) -> None:
-        """Raise what has failed, if this was the last call before the COMMIT."""
-        if number == self.calls and self.error is not None:
-            raise EnqueueError(
-                f"Committed, but {len(self.unpushed)} jobs were not pushed: {self.error}", jids=self.unpushed
-            ) from self.error
-
-
-def _push_after_commit(requests: list[Request], using: str) -> None:
-    """Hang one hook on the COMMIT, so that a savepoint that is rolled back takes its own jobs with it.
-
-    With ENQUEUE_ERRORS = "raise", a second one raises what all of them have met: Django drops the hooks behind one
-    that raises, so only the last of ours may. It is made to outlive every savepoint, or nobody could raise.
-    """
-    connection = connections[using]
-    commit = connection.__dict__.get("_sidekick_commit")
-    if commit is None or commit.deadline is not None:
-        commit = connection.__dict__["_sidekick_commit"] = _Commit()
-    transaction.on_commit(lambda: _push_committed(requests, commit), using=using)
-    if get_settings().enqueue_errors == "raise":
-        commit.calls = number = commit.calls + 1
-        transaction.on_commit(lambda: commit.end_call(number), using=using)
-        savepoints, *_ = connection.run_on_commit[-1]
-        savepoints.clear()
-
-
-def _push_committed(requests: list[Request], commit: _Commit) -> None:
-    requests = [request for request in requests if not request.handle.enqueued]
-    if commit.deadline is None:
-        commit.deadline = time.monotonic() + get_settings().enqueue_timeout_s
-    try:
-        broker = get_broker()
-        pushes = [request.push for request in requests if request.push]
-        for first in range(0, len(pushes), SLICE):
-            broker.push(pushes[first : first + SLICE], deadline=commit.deadline)
-            for request in requests[first : first + SLICE]:
-                request.handle.enqueued = True
-    except Exception as error:  # noqa: BLE001 a hook that raises would stop the caller's later hooks
-        unpushed = [request for request in requests if not request.handle.enqueued]
-        _report(unpushed, error)
-        commit.unpushed += [request.handle.jid for request in unpushed]
-        commit.error = commit.error or error
-
-
-def _report(requests: list[Request], error: Exception) -> None:
-    for request in requests:
-        request.handle.enqueued, request.handle.error = False, error
-    payloads = [request.payload for request in requests]
-    texts = b", ".join(request.push.raw for request in requests if request.push)
-    logger.error(
-        "Committed, but %d jobs could not be pushed (%s): %s",
-        len(requests),
-        error,
-        texts.decode(errors="replace"),
-    )
-    signals.enqueue_failed.send_robust(sender=EnqueuedJob, payloads=payloads, error=error)
-

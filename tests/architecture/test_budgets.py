@@ -18,7 +18,7 @@ BROAD = {
     "jobs/execute.py",
     "jobs/failures.py",
     "worker/supervisor.py",
-    "jobs/enqueue.py",
+    "jobs/commit.py",
     "worker/eventloop.py",
     "worker/intake.py",
     "worker/threads.py",
