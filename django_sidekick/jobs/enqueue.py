@@ -133,12 +133,14 @@ def _time_of_checked(answer: Any, now_s: float) -> float | None:
             f"A client middleware returned {answer!r:.100}: it must return what call_next() returned, a payload, "
             "or None to refuse the job."
         )
-    field = answer.get
-    if type(field("class")) is not str or type(field("args")) is not list:
-        path = "args" if type(field("class")) is str else "class"
-        raise ArgumentError(f"A client middleware returned a payload without its {path}.", path=path)
-    field_of("queue", field("queue"))
-    field_of("jid", field("jid"))
+    get = answer.get
+    if type(get("class")) is not str or type(get("args")) is not list:
+        path = "args" if type(get("class")) is str else "class"
+        raise ArgumentError(
+            f"A client middleware returned a payload without a text `class` or a list of `args`: {path}.", path=path
+        )
+    field_of("queue", get("queue"))
+    field_of("jid", get("jid"))
     at_s = answer.pop("at", None)
     if at_s is None:
         return None
