@@ -91,7 +91,10 @@ class Patience:
 
     def _started_server(self, error: Exception) -> bool:
         refused = isinstance(error.__cause__ or error.__context__, ConnectionRefusedError)
-        return refused and connection.start_embedded(self._client)
+        return refused and connection.start_embedded(self._client, self._is_over)
+
+    def _is_over(self) -> bool:
+        return time.monotonic() >= self._end_at
 
     def _wait(self, error: Exception, pause_s: float, deadline: float | None) -> None:
         pause_s *= random.uniform(0.8, 1.2)

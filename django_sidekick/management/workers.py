@@ -15,7 +15,7 @@ import django
 from django.conf import settings as django_settings
 
 from django_sidekick import checks
-from django_sidekick.broker import health
+from django_sidekick.broker import embedded, health
 from django_sidekick.broker.backlog import Backlog
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings, get_settings
@@ -95,6 +95,7 @@ class Crew:
     def run_supervised(self) -> None:
         """Fork and look after the processes that -p asks for."""
         custody = Custody(self._options, self._events_of)
+        embedded.leave_to_others()
         Supervisor(self._options, custody, self.run_child, Renewal()).run()
 
     def run_alone(self) -> None:
