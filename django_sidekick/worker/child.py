@@ -29,6 +29,7 @@ from django_sidekick.worker.options import Sizes, WorkerOptions
 from django_sidekick.worker.prefetch import LARGEST_BATCH
 from django_sidekick.worker.recovery import Lease
 from django_sidekick.worker.service import Service
+from django_sidekick.worker.tally import interrupted
 from django_sidekick.worker.threads import Ticker, Wake
 
 logger = logging.getLogger("sidekick")
@@ -219,16 +220,19 @@ class Child:
 
     def _sign_off(self) -> None:
         self.intake.give_back()
-        if pushed_back := self.intake.push_back_running():
+        pushed_back = self.intake.push_back_running()
+        if pushed_back:
             logger.warning(
                 "%d jobs did not end within %.0f s: pushed back, they will run again.",
-                pushed_back,
+                len(pushed_back),
                 self.options.shutdown_timeout_s,
             )
-            self.intake.loop.cancel(AWAY_AT_THE_END_S)
+            self.intake.tallies.append(interrupted(pushed_back))
         self.intake.settle()
         self._counts.write()
         if self.link:
+        if pushed_back:
+            self.intake.loop.cancel(AWAY_AT_THE_END_S)  # after the counts: they have these runs already
             self.ownership.patience.call(lambda: self._beats.leave(self.ownership.identity))
         else:
             self.heartbeat.leave()

@@ -182,11 +182,11 @@ class Intake:
         self._fetched -= len(unstarted)
         return self._return(unstarted)
 
-    def push_back_running(self) -> int:
-        """Return the jobs that are still running to their queues: what they do from now on counts for nothing."""
+    def push_back_running(self) -> list[Delivery]:
+        """Return the jobs that still run, now back in their queues: what they do from now on counts for nothing."""
         running = [delivery for delivery in self.running if delivery]
         self._abandoned |= {delivery.tag for delivery in running}
-        return self._return(running)
+        return running if self._return(running) else []
 
     def start_over(self, identity: str) -> None:
         """Go on under a new identity: recovery has taken the jobs of this one. The buffer is dropped."""
