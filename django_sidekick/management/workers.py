@@ -18,12 +18,12 @@ from django_sidekick import checks
 from django_sidekick.broker import embedded, health
 from django_sidekick.broker.backlog import Backlog
 from django_sidekick.broker.recovery import OwnerRegister
-from django_sidekick.conf import Settings, get_settings
+from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.feature import load_features
 from django_sidekick.jobs.execute import build_executor
 from django_sidekick.jobs.registry import JOBS
-from django_sidekick.middleware import JobContext
+from django_sidekick.management import logs
 from django_sidekick.worker import child, configfile, turns
 from django_sidekick.worker.custody import Custody
 from django_sidekick.worker.drain import Drain
@@ -88,7 +88,7 @@ class Crew:
         self._options = options
         self._events_of = events_of
         self._job_log = JobLog(settings.log_format) if settings.log_jobs else None
-        _set_up_logging(settings)
+        logs.set_up(settings)
         layers = (self._job_log.middleware,) if self._job_log else ()
         self._executor = build_executor(settings, features=load_features(settings), layers=layers)
 
@@ -202,18 +202,6 @@ def _nothing() -> None:
     """Leave it to the supervisor."""
 
 
-def _set_up_logging(settings: Settings) -> None:
-    """Give every record its job's jid; show the worker's lines where the project has not said what to do."""
-    JobContext().install()
-    if logger.handlers or not settings.log_jobs:
-        return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-
-
 def _warn_of_the_server() -> None:
     """Say at the start what will hurt later; a server that is away is met by the worker itself."""
     for message in checks.server_messages():
@@ -229,8 +217,7 @@ def _print_banner(options: WorkerOptions) -> None:
     ]
     if options.config_file:
         lines.append(f"options from {options.config_file}")
-    sys.stderr.write("\n".join(lines) + "\n")
-    sys.stderr.flush()
+    logs.banner(options.settings, lines)
 
 
 def _leave(process: child.Child) -> None:
