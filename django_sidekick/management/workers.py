@@ -17,6 +17,7 @@ from django.conf import settings as django_settings
 from django_sidekick import checks
 from django_sidekick.broker import embedded, health
 from django_sidekick.broker.backlog import Backlog
+from django_sidekick.broker.patience import Absence
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ConfigurationError
@@ -94,8 +95,8 @@ class Crew:
 
     def run_supervised(self) -> None:
         """Fork and look after the processes that -p asks for."""
-        custody = Custody(self._options, self._events_of)
         embedded.leave_to_others()
+        custody = Custody(self._options, self._events_of)
         Supervisor(self._options, custody, self.run_child, Renewal()).run()
 
     def run_alone(self) -> None:
@@ -103,7 +104,9 @@ class Crew:
         self._run_jobs(None)
 
     def run_child(self, role: Role, link: Link) -> None:
-        """Be one of the supervisor's children."""
+        """Be one of the supervisor's children. It tells when Redis is away; the service may start one."""
+        Absence.is_told_by_supervisor = True
+        embedded.leave_to_others(leave=role == "worker")
         if role == "worker":
             self._run_jobs(link)
         else:

@@ -291,7 +291,7 @@ class Intake:
         try:
             self.settle()
         except BrokerUnavailable:
-            logger.warning("Redis is away at the end: finished jobs stay in flight and run again.")
+            logger.info("Finished jobs could not be acknowledged: they stay in flight and run again.")
 
     def _events(self, finished: list[Outcome]) -> bytes:
         return self._events_of(finished) if self._events_of and finished else b""
