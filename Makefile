@@ -19,7 +19,7 @@ $(STAMP): setup.cfg pyproject.toml
 setup: $(STAMP) ## Make .venv and install everything that development needs
 
 test: setup ## Set up and pass the tests; they start their own servers
-	DJANGO_SIDEKICK_JSON=stdlib $(BIN)/python -m pytest -q tests/wire tests/jobs tests/golden tests/fundamentals
+	DJANGO_SIDEKICK_JSON=stdlib $(BIN)/python -m pytest -q tests --ignore tests/testproject --ignore tests/architecture --ignore tests/typing
 	$(BIN)/python -m pytest $(ARGS)
 
 crash: setup ## Kill, cut and flood: the tests that need real time (about 2 minutes)

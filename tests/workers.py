@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,10 @@ class WorkerProcess:
     def wait(self, timeout_s: float = 30.0) -> int:
         return self.process.wait(timeout_s)
 
+    def away(self) -> list[float]:
+        """Return when it has warned that Redis is away, epoch seconds."""
+        return [seconds(stamp) for stamp in re.findall(r"^(\S+Z) WARNING .* is away \(", self.output(), re.MULTILINE)]
+
     def close(self) -> None:
         if self.process.poll() is None:
             self.kill()
@@ -85,6 +91,10 @@ class WorkerProcess:
     def wait_for(self, text: str, timeout_s: float = 15.0) -> None:
         wait_until(lambda: text in self.output() or self.process.poll() is not None, text, timeout_s)
         assert text in self.output(), self.output()
+
+
+def seconds(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
 
 
 @contextlib.contextmanager

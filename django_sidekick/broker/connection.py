@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from inspect import Parameter, signature
 from typing import Any, TypeAlias
 
@@ -131,9 +132,12 @@ def location(connection: Client) -> tuple[str, int]:
     return str(options.get("host", "localhost")), int(options.get("port", 6379))
 
 
-def start_embedded(connection: Client) -> bool:
-    """Start the development server if this refused address is one it may serve. Return True if it answers now."""
-    return embedded.autostart(*location(connection))
+def start_embedded(connection: Client, is_over: Callable[[], bool]) -> bool:
+    """Start the development server if this refused address is one it may serve. Return True if it answers now.
+
+    Give up when `is_over`: the process ends.
+    """
+    return embedded.autostart(*location(connection), is_over)
 
 
 def _pool(where: str, options: dict[str, Any]) -> Pool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import TypeVar
 
 import redis
@@ -40,18 +42,74 @@ def is_fenced(error: redis.RedisError) -> bool:
     return str(error).startswith("FENCED")
 
 
+class Absence:
+    """What this process says of a server that is away: a WARNING, again at most every 5 s, one more at its return.
+
+    One for all callers: it is back when the last of those who wait has got through, for a server that only
+    reads has not come back for those who write. Children of a supervisor leave all of it to the supervisor.
+    """
+
+    is_told_by_supervisor = False
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._waiting: set[int] = set()
+        self._since = 0.0
+        self._warned_at = float("-inf")
+        self._has_warned = False
+        self._lock = threading.Lock()
+
+    def missed(self, error: BaseException) -> None:
+        """Note that this thread waits for the server; warn if nobody did so of late."""
+        now = time.monotonic()
+        with self._lock:
+            if not self._waiting:
+                self._since = now
+            self._waiting.add(threading.get_ident())
+            if self.is_told_by_supervisor or now - self._warned_at < WARN_EVERY_S:
+                return
+            self._warned_at = now
+            self._has_warned = True
+        logger.warning(
+            "Redis at %s:%s is away (%s): waiting. Nothing is lost.", self._host, self._port, error
+        )
+
+    def met(self) -> None:
+        """Note that the server has answered this thread; say so if it was the last that waited."""
+        if self._waiting and self._leave():
+            away_s = time.monotonic() - self._since
+            logger.warning("Redis at %s:%s is back after %.1f s.", self._host, self._port, away_s)
+
+    def given_up(self) -> None:
+        """Note that this thread waits no longer."""
+        with self._lock:
+            self._waiting.discard(threading.get_ident())
+
+    def _leave(self) -> bool:
+        """Take this thread from those who wait. Return True if now somebody has to say that the server is back."""
+        with self._lock:
+            self._waiting.discard(threading.get_ident())
+            if self._waiting or not self._has_warned:
+                return False
+            self._has_warned = False
+            return True
+
+
+absence_of = cache(Absence)
+"""Returns this process' only one for a server: host, port."""
+
+
 class Patience:
-    """Repeat calls until Redis answers. One warning for all callers, at most every 5 s.
+    """Repeat calls until Redis answers. What is said of it meanwhile is Absence's.
 
     A call that succeeds at its second attempt warns of nothing: it has only met a connection that was cut.
     """
 
     def __init__(self, client: Client) -> None:
         self.host, self.port = connection.location(client)
+        self.absence = absence_of(self.host, self.port)
         self._client = client
         self._end_at = float("inf")
-        self._away_since: float | None = None
-        self._warned_at = float("-inf")
 
     def give_up(self, after_s: float = 0.0) -> None:
         """Let every waiting and later call fail when Redis is still away then: the process ends.
@@ -74,45 +132,37 @@ class Patience:
             except AWAY as error:
                 if self._started_server(error):
                     continue
-                self._wait(error, pause_s, deadline)
-                self._warn_of(error, deadline, attempt)
+                self._wait(error, pause_s, deadline, attempt)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             except redis.RedisError as error:
                 if is_fenced(error):
+                    self.absence.met()
                     raise Fenced from error
                 if deadline is not None and not str(error).startswith(_AWAY_WORDS):
                     raise
-                self._wait(error, LONGEST_PAUSE_S, deadline)
-                self._warn_of(error, deadline, attempt)
+                self._wait(error, LONGEST_PAUSE_S, deadline, attempt)
             else:
-                self._back()
+                if deadline is None:
+                    self.absence.met()
                 return answer
         raise AssertionError("unreachable")
 
     def _started_server(self, error: Exception) -> bool:
         refused = isinstance(error.__cause__ or error.__context__, ConnectionRefusedError)
-        return refused and connection.start_embedded(self._client)
+        return refused and connection.start_embedded(self._client, self._is_over)
 
-    def _wait(self, error: Exception, pause_s: float, deadline: float | None) -> None:
+    def _is_over(self) -> bool:
+        return time.monotonic() >= self._end_at
+
+    def _wait(self, error: Exception, pause_s: float, deadline: float | None, attempt: int) -> None:
+        """Sleep before the next attempt; after the first one of a caller without a deadline, warn."""
         pause_s *= random.uniform(0.8, 1.2)
         end_at = self._end_at if deadline is None else min(self._end_at, deadline)
-        if time.monotonic() + pause_s >= end_at:
+        is_over = time.monotonic() + pause_s >= end_at
+        if deadline is None and (attempt > 1 or is_over):
+            self.absence.missed(error)
+        if is_over:
+            if deadline is None:
+                self.absence.given_up()
             raise BrokerUnavailable(f"Redis at {self.host}:{self.port} is away: {error}") from error
         time.sleep(pause_s)
-
-    def _warn_of(self, error: Exception, deadline: float | None, attempt: int) -> None:
-        now = time.monotonic()
-        if deadline is not None or attempt < 2:
-            return
-        if now - self._warned_at >= WARN_EVERY_S:
-            self._away_since = self._away_since or now
-            self._warned_at = now
-            logger.warning(
-                "Redis at %s:%s is away (%s): waiting. Nothing is lost.", self.host, self.port, error
-            )
-
-    def _back(self) -> None:
-        if self._away_since is not None:
-            away_s = time.monotonic() - self._away_since
-            self._away_since = None
-            logger.warning("Redis at %s:%s is back after %.1f s.", self.host, self.port, away_s)

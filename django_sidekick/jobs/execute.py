@@ -18,7 +18,7 @@ from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import MalformedPayload, Shutdown
 from django_sidekick.feature import Feature, Layer, load_features
 from django_sidekick.jobs.failures import Failures
-from django_sidekick.jobs.registry import JOBS, resolve
+from django_sidekick.jobs.registry import JOBS, Stranger, refuse, resolve
 from django_sidekick.middleware import (
     DatabaseConnections,
     Handler,
@@ -48,13 +48,13 @@ class Executor:
     def __init__(
         self, settings: Settings, features: Sequence[Feature] = (), layers: Sequence[Layer] = ()
     ) -> None:
+        self._chain_of_strangers = compose(layers, refuse)
         layers = [*layers, *_layers(settings, features)]
         self._chain = compose(layers, perform)
         self._async_chain = compose(layers, aperform) if can_await(layers) else None
         self._failures = Failures(settings)
         self._connections = DatabaseConnections(settings.worker_conn_max_age_s)
         self._follow_ups = [feature.follow_ups for feature in features if feature.follow_ups]
-        self._async_connections: dict[str, Any] | None = None
 
     def __call__(self, delivery: Delivery) -> Outcome:
         """Run one delivery that begins now, a coroutine to its end."""
@@ -92,6 +92,8 @@ class Executor:
             delivery, payload, job, started_at_s, began = awaiting
             enter(job)
             try:
+                if connections.opened_any:
+                    await connections.alook_before()
                 await chain(job)  # type: ignore[misc]
                 outcome: Outcome = _new(
                     Outcome,
@@ -100,7 +102,7 @@ class Executor:
             except BaseException as error:  # whatever it is, it is this job's failure
                 outcome = await self._failed_on_loop(awaiting, error)
             if connections.opened_any:
-                await self._look_after_connections()
+                await connections.alook_after()
             return self._with_follow_ups(outcome) if rarely else outcome
 
         return finish
@@ -138,6 +140,8 @@ class Executor:
                 return awaiting
             enter(job)
             try:
+                if connections.opened_any:
+                    connections.look_before()
                 chain(job)
                 outcome: Outcome = _new(
                     Outcome,
@@ -156,38 +160,40 @@ class Executor:
 
     def _odd(self, delivery: Delivery, began: float, started_at_s: float) -> Outcome:
         """Run what the straight way could not: wrapped by Active Job, of an unknown class, or no job at all."""
-        job: Any = None
         try:
             payload = parse(delivery.raw)
         except MalformedPayload as error:
             return self._failures.malformed(delivery, error, started_at_s)
+        job, chain = self._resolve(payload)
+        current_job.set(job)
         try:
-            job = _resolve(payload)()
-            job.payload = payload
-            current_job.set(job)
-            self._chain(job)
+            self._connections.look_before()
+            chain(job)
             outcome = Outcome("done", delivery, payload)
         except Shutdown:
             raise
         except BaseException as error:  # as above
-            outcome = self._failed(delivery, payload, job, error)
+            outcome = self._failed(delivery, payload, None if type(job) is Stranger else job, error)
         finally:
             self._connections.look_after()
         return outcome._replace(
             started_at_s=started_at_s, duration_s=time.perf_counter() - began
         )
 
+    def _resolve(self, payload: dict[str, Any]) -> tuple[Any, Handler]:
+        """Return the job and the layers around it; one that cannot be made fails in sight of the job log alone."""
+        try:
+            name = ruby.class_name(payload) if ruby.is_wrapped(payload) else payload["class"]
+            job = resolve(name)()
+            job.payload = payload
+        except Exception as error:
+            return Stranger(payload, error), self._chain_of_strangers
+        return job, self._chain
+
     def _failed(
         self, delivery: Delivery, payload: dict[str, Any], job: Any, error: BaseException
     ) -> Outcome:
         return self._failures.outcome(delivery, payload, job, error)
-
-    async def _look_after_connections(self) -> None:
-        """Close what is broken or too old in Django's thread for synchronous code; go there only if need be."""
-        if self._async_connections is None:
-            self._async_connections = await sync_to_async(lambda: self._connections.opened_here)()
-        if self._connections.is_any_due(self._async_connections):
-            await sync_to_async(self._connections.look_after)()
 
     def _with_follow_ups(self, outcome: Outcome) -> Outcome:
         commands = tuple(command for follow in self._follow_ups for command in follow(outcome))
@@ -265,12 +271,6 @@ def _arguments(payload: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
     if payload.get("sk_encoded"):
         return arguments.load(args), arguments.load(kwargs)
     return args, kwargs
-
-
-def _resolve(payload: dict[str, Any]) -> type[Any]:
-    if ruby.is_wrapped(payload):
-        return resolve(ruby.class_name(payload))
-    return resolve(payload["class"])
 
 
 def _is_shutdown(error: BaseException) -> bool:

@@ -20,3 +20,18 @@ def resolve(name: str) -> type[Any]:
     if job_class is None:
         raise UnknownJob(name)
     return job_class
+
+
+class Stranger:
+    """Stands for a job whose class nobody has claimed, or that could not be made, where a job is told of."""
+
+    def __init__(self, payload: dict[str, Any], error: Exception) -> None:
+        self.payload = payload
+        self.error = error
+        self.jid = str(payload.get("jid"))
+        self.name = str(payload.get("wrapped") or payload["class"])
+
+
+def refuse(job: Stranger) -> None:
+    """Raise the reason why there is no such job."""
+    raise job.error

@@ -15,15 +15,16 @@ import django
 from django.conf import settings as django_settings
 
 from django_sidekick import checks
-from django_sidekick.broker import health
+from django_sidekick.broker import embedded, health
 from django_sidekick.broker.backlog import Backlog
+from django_sidekick.broker.patience import Absence
 from django_sidekick.broker.recovery import OwnerRegister
-from django_sidekick.conf import Settings, get_settings
+from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.feature import load_features
 from django_sidekick.jobs.execute import build_executor
 from django_sidekick.jobs.registry import JOBS
-from django_sidekick.middleware import JobContext
+from django_sidekick.management import logs
 from django_sidekick.worker import child, collector, configfile, turns
 from django_sidekick.worker.custody import Custody
 from django_sidekick.worker.drain import Drain
@@ -96,12 +97,13 @@ class Crew:
         self._options = options
         self._events_of = events_of
         self._job_log = JobLog(settings.log_format) if settings.log_jobs else None
-        _set_up_logging(settings, verbose=options.verbose)
+        logs.set_up(settings, verbose=options.verbose)
         layers = (self._job_log.middleware,) if self._job_log else ()
         self._executor = build_executor(settings, features=load_features(settings), layers=layers)
 
     def run_supervised(self) -> None:
         """Fork and look after the processes that -p asks for."""
+        embedded.leave_to_others()
         custody = Custody(self._options, self._events_of)
         Supervisor(self._options, custody, self.run_child, Renewal()).run()
 
@@ -111,7 +113,9 @@ class Crew:
         self._run_jobs(None)
 
     def run_child(self, role: Role, link: Link) -> None:
-        """Be one of the supervisor's children."""
+        """Be one of the supervisor's children. It tells when Redis is away; the service may start one."""
+        Absence.is_told_by_supervisor = True
+        embedded.leave_to_others(leave=role == "worker")
         if role == "worker":
             self._run_jobs(link)
         else:
@@ -212,23 +216,6 @@ def _nothing() -> None:
     """Leave it to the supervisor."""
 
 
-def _set_up_logging(settings: Settings, *, verbose: bool) -> None:
-    """Give every record its job's jid; show the worker's lines where the project has not said what to do.
-
-    `verbose`: records of level DEBUG too, the jobs' own (`self.log`) among them.
-    """
-    JobContext().install()
-    if verbose:
-        logger.setLevel(logging.DEBUG)
-    if logger.handlers or not settings.log_jobs:
-        return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
-    logger.propagate = False
-
-
 def _warn_of_the_server() -> None:
     """Say at the start what will hurt later; a server that is away is met by the worker itself."""
     for message in checks.server_messages():
@@ -244,8 +231,7 @@ def _print_banner(options: WorkerOptions) -> None:
     ]
     if options.config_file:
         lines.append(f"options from {options.config_file}")
-    sys.stderr.write("\n".join(lines) + "\n")
-    sys.stderr.flush()
+    logs.banner(options.settings, lines)
 
 
 def _leave(process: child.Child) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from django_sidekick import signals
 from django_sidekick.broker.beats import ProcessBeat
 from django_sidekick.broker.ownership import Ownership
-from django_sidekick.broker.patience import Patience
+from django_sidekick.broker.patience import Absence, Patience
 from django_sidekick.exceptions import BrokerUnavailable
 from django_sidekick.jobs.execute import Executor
 from django_sidekick.wire.outcome import Outcome
@@ -166,7 +166,7 @@ class Child:
         try:
             self.intake.give_back()
         except BrokerUnavailable:
-            logger.warning("Redis is away: what was fetched ahead stays in flight until it is recovered.")
+            logger.info("What was fetched ahead could not be given back: it stays in flight until it is recovered.")
         signals.worker_quiet.send(sender=type(self), identity=self.ownership.identity)
 
     def stop(self) -> None:
@@ -180,7 +180,7 @@ class Child:
         try:
             self._sign_off()
         except BrokerUnavailable:
-            logger.warning("Redis is away at the end: what was in flight is recovered after the lease.")
+            logger.info("Could not sign off: what was in flight is recovered after the lease.")
         for ticker in self._tickers:
             ticker.stop()
         if self.service:
@@ -195,6 +195,7 @@ class Child:
             return
         if self.link.is_broken:
             logger.warning("The supervisor is gone: draining.")
+            Absence.is_told_by_supervisor = False
             self._lease.start()
             self.ask_stop()
             return
@@ -219,15 +220,18 @@ class Child:
 
     def _sign_off(self) -> None:
         self.intake.give_back()
-        if pushed_back := self.intake.push_back_running():
+        pushed_back = self.intake.push_back_running()
+        if pushed_back:
             logger.warning(
                 "%d jobs did not end within %.0f s: pushed back, they will run again.",
-                pushed_back,
+                len(pushed_back),
                 self.options.shutdown_timeout_s,
             )
-            self.intake.loop.cancel(AWAY_AT_THE_END_S)
+            self.intake.tally.count_interrupted(pushed_back)
         self.intake.settle()
         self._counts.write()
+        if pushed_back:
+            self.intake.loop.cancel(AWAY_AT_THE_END_S)  # after the counts: they have these runs already
         if self.link:
             self.ownership.patience.call(lambda: self._beats.leave(self.ownership.identity))
         else:

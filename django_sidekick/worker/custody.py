@@ -23,7 +23,7 @@ from django_sidekick.worker.recovery import EventsOf, TakeOver
 logger = logging.getLogger("sidekick")
 
 TRY_AGAIN_S = 1.0
-WARN_EVERY_S = 5.0
+LOOK_EVERY_S = 2.0
 SOCKET_TIMEOUT_S = 2.0
 
 
@@ -39,7 +39,8 @@ class Custody:
     """Keeps what children hold safe from outside, so that a job that holds the GIL cannot make one look dead.
 
     Made before the first fork, it connects after it. Each call is tried once: while Redis is away all rest for
-    a second, so that the supervisor is never held up for longer than one time-out.
+    a second, so that the supervisor is never held up for longer than one time-out. It is the one that says so,
+    for its children too, and finds out within 5 s with nothing else to do.
     """
 
     def __init__(self, options: WorkerOptions, events_of: EventsOf | None = None) -> None:
@@ -53,8 +54,9 @@ class Custody:
         self._dead: dict[str, bool] = {}
         self._renew_at = 0.0
         self._beat_at: dict[str, float] = {}
+        self._look_at = 0.0
         self._rest_until = 0.0
-        self._warned_at = float("-inf")
+        self._misses = 0
 
     def disconnect(self) -> None:
         """Close the connection here, in a forked child; the supervisor's stays open."""
@@ -68,17 +70,21 @@ class Custody:
         now = time.monotonic()
         if now < self._rest_until:
             return
+        if now >= self._look_at and self._try(self._client.ping):
+            self._look_at = now + LOOK_EVERY_S
         for identity in list(self._dead):
             self._try(partial(self._recover, identity))
         wards = list(wards)
-        if now >= self._renew_at:
+        if now >= self._renew_at and all(
+            self._try(partial(self._owners.renew, ward.identity)) for ward in wards
+        ):
             self._renew_at = now + RENEW_EVERY_S
-            for ward in wards:
-                self._try(partial(self._owners.renew, ward.identity))
         for ward in wards:
-            if now >= self._beat_at.get(ward.identity, 0.0):
+            if now >= self._beat_at.get(ward.identity, 0.0) and self._try(partial(self._beat, ward, on_signal)):
                 self._beat_at[ward.identity] = now + BEAT_S
-                self._try(partial(self._beat, ward, on_signal))
+        if time.monotonic() >= self._rest_until:  # all that was due has gone through
+            self._misses = 0
+            self._patience.absence.met()
 
     def beat_soon(self, identity: str) -> None:
         """Let the next turn show this child anew."""
@@ -91,8 +97,7 @@ class Custody:
         """
         self._beat_at.pop(identity, None)
         self._dead[identity] = blame
-        if time.monotonic() >= self._rest_until:
-            self._try(lambda: self._recover(identity))
+        self._try(partial(self._recover, identity))
 
     @property
     def has_dead(self) -> bool:
@@ -124,13 +129,18 @@ class Custody:
         if asked:
             on_signal(ward.identity, asked)
 
-    def _try(self, action: Callable[[], object]) -> None:
+    def _try(self, action: Callable[[], object]) -> bool:
+        """Call once. Return False if it is still to be done: Redis is away, or was just now."""
+        if time.monotonic() < self._rest_until:
+            return False
         try:
             self._patience.call(action, deadline=time.monotonic())
         except Fenced:  # others have taken its jobs: it finds out by itself and takes a new name
-            return
+            return True
         except BrokerUnavailable as error:
             self._rest_until = time.monotonic() + TRY_AGAIN_S
-            if time.monotonic() - self._warned_at > WARN_EVERY_S:
-                self._warned_at = time.monotonic()
-                logger.warning("%s The supervisor tries again.", error)
+            self._misses += 1
+            if self._misses > 1:  # the first may only have met a connection that was cut
+                self._patience.absence.missed(error.__cause__ or error)
+            return False
+        return True

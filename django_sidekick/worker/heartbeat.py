@@ -38,6 +38,8 @@ class CountWriter:
                 if values != (known := classes_before.get(name) or [0] * len(values))
             }
             counts = Counts(processed - processed_before, failed - failed_before, changed)
+            if not any(counts):
+                return
             self._patience.call(lambda: self._beats.add_counts(counts, time.time()))
             self._written = (processed, failed, classes)
 

@@ -148,11 +148,11 @@ class Intake:
         self._fetched -= len(unstarted)
         return self._return(unstarted)
 
-    def push_back_running(self) -> int:
-        """Return the jobs that are still running to their queues: what they do from now on counts for nothing."""
+    def push_back_running(self) -> list[Delivery]:
+        """Return the jobs that still run, now back in their queues: what they do from now on counts for nothing."""
         running = [delivery for delivery in self.slots.running if delivery]
         self._abandoned |= {delivery.tag for delivery in running}
-        return self._return(running)
+        return running if self._return(running) else []
 
     def start_over(self, identity: str) -> None:
         """Go on under a new identity: recovery has taken the jobs of this one. The buffer is dropped."""
@@ -272,7 +272,7 @@ class Intake:
         try:
             self.settle()
         except BrokerUnavailable:
-            logger.warning("Redis is away at the end: finished jobs stay in flight and run again.")
+            logger.info("Finished jobs could not be acknowledged: they stay in flight and run again.")
 
     def _events(self, finished: list[Outcome]) -> bytes:
         return self._events_of(finished) if self._events_of and finished else b""

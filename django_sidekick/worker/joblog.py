@@ -95,13 +95,14 @@ class JobLog:
             stream.flush()
 
 
-def _stamp(at_s: float) -> str:
+def stamp(at_s: float) -> str:
+    """Return epoch seconds as UTC with milliseconds: 2030-01-31T09:15:00.123Z."""
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def _text_line(line: Line) -> str:
     at_s, thread, what, name, jid, queue, duration_s, error = line
-    text = f"{_stamp(at_s)} tid={thread} class={name} jid={jid} queue={queue}"
+    text = f"{stamp(at_s)} tid={thread} class={name} jid={jid} queue={queue}"
     if duration_s is not None:
         text += f" elapsed={duration_s:.3f}"
     return f"{text}: {what}" + (f" ({_one_line(error)})" if error else "")
@@ -110,7 +111,8 @@ def _text_line(line: Line) -> str:
 def _json_line(line: Line) -> str:
     at_s, thread, what, name, jid, queue, duration_s, error = line
     fields: dict[str, Any] = {
-        "ts": _stamp(at_s), "tid": thread, "event": what, "class": name, "jid": jid, "queue": queue,
+        "ts": stamp(at_s), "level": "INFO", "logger": "sidekick", "message": what,
+        "job": name, "jid": jid, "queue": queue, "tid": thread,
     }  # fmt: skip
     if duration_s is not None:
         fields["duration_s"] = round(duration_s, 6)

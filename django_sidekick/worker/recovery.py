@@ -167,15 +167,15 @@ class Lease:
         return RENEW_EVERY_S
 
 
-def sweep_journals(runtime_dir: Path, owners: OwnerRegister) -> None:
+def sweep_journals(runtime_dir: Path, is_known: Callable[[str], bool]) -> None:
     """Delete journals of processes that hold nothing any more: what a machine that fell over has left.
 
-    A young one may be that of a process which has not registered yet.
+    `is_known` tells whether anything may still be held under an identity (OwnerRegister.is_known). A young one may be that of a process which has not registered yet.
     """
     for path in runtime_dir.glob("*.journal"):
         with contextlib.suppress(FileNotFoundError):
             is_old = time.time() - path.stat().st_mtime > YOUNG_JOURNAL_S
-            if is_old and not owners.is_known(path.name.removesuffix(".journal")):
+            if is_old and not is_known(path.name.removesuffix(".journal")):
                 path.unlink()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from types import FrameType
 
@@ -42,7 +41,7 @@ class Reloader:
                 self._woken.wait(LOOK_EVERY_S)
             _end(worker)
             if not self._stopping:
-                sys.stderr.write("Code has changed: starting anew.\n")
+                logger.warning("Code has changed: starting anew.")
 
     def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 Python's signature
         self._stopping = True

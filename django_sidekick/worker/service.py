@@ -64,5 +64,8 @@ class Service:
         self._scheduler.resign()
 
     def _sweep(self) -> float:
-        sweep_journals(self._settings.runtime_dir, self.owners)
+        sweep_journals(self._settings.runtime_dir, self._is_known)
         return SWEEP_EVERY_S
+
+    def _is_known(self, identity: str) -> bool:
+        return self.patience.call(lambda: self.owners.is_known(identity))

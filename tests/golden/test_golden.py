@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import signal
+import time
 import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.golden.jobs import AWAY, Echo, NoRetry
 from tests.workers import worker_process
 
 SAMPLES = Path(__file__).parent / "samples"
+BY_HAND_S = 4_000_000_000.0
 TTLS = {"8 h": 28_800, "3 days": 259_200, "60 s": 60, "5 years": 157_680_000}
 WORKER_CASES = ["job_done", "job_fails_once", "job_fails_twice", "job_exhausted", "job_retry_false", "job_unknown_class", "job_bad_json", "scheduled_becomes_due"]  # fmt: skip
 
@@ -65,6 +67,16 @@ PUSHES = {
 }  # fmt: skip
 
 
+_LATER_S = LATER.timestamp()
+TIMES = {
+    "push_bulk_at": [_LATER_S, _LATER_S],
+    "push_bulk_at_list": [_LATER_S, _LATER_S + 60],
+    "schedule_in": [None],
+    "schedule_at": [_LATER_S],
+}
+"""The scores of what is scheduled; None is 60 s after it was made, as in the sample."""
+
+
 def first_job(case: dict[str, Any]) -> dict[str, Any]:
     for entry in case["keys"].values():
         if entry["type"] == "list":
@@ -89,6 +101,9 @@ def test_pushes_write_what_sidekiq_writes(redis, name):
     PUSHES[name](case)
 
     assert_same_keys(redis, case["keys"])
+    scheduled = redis.zrange("schedule", 0, -1, withscores=True)
+    wanted = [at or json.loads(raw)["created_at"] / 1000 + SOON.total_seconds() for at, (raw, _) in zip(TIMES.get(name, []), scheduled, strict=True)]
+    assert [score for _, score in scheduled] == pytest.approx(wanted, abs=0.01)
 
 
 @pytest.mark.parametrize("name", WORKER_CASES)
@@ -155,7 +170,7 @@ def test_a_busy_worker_shows_its_job(redis, name):
 API_ACTS = {
     "api_retry": lambda inspector, jid: inspector.retry(jid),
     "api_kill": lambda inspector, jid: inspector.kill(jid),
-    "api_reschedule": lambda inspector, jid: inspector.reschedule(jid, 4_000_000_000.0),
+    "api_reschedule": lambda inspector, jid: inspector.reschedule(jid, BY_HAND_S),
 }
 
 
@@ -166,6 +181,8 @@ def test_acts_by_hand_leave_what_sidekiq_leaves(redis, broker, name):
 
     assert API_ACTS[name](Inspector(broker), "d" * 24)
 
+    if name == "api_reschedule":
+        assert [score for _, score in redis.zrange("retry", 0, -1, withscores=True)] == [BY_HAND_S]
     moved = {"retry", "dead", "schedule", "queues"}
     assert_same_keys(redis, {k: v for k, v in case["keys"].items() if k in moved or k.startswith("queue:")})
 
@@ -188,10 +205,8 @@ def test_a_shutdown_pushes_back_to_the_front(redis):
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
 
-    expected = case["keys"]["queue:default"]["value"]
-    got = [json.loads(raw) for raw in redis.lrange("queue:default", 0, -1)]
-    assert [(job["class"], job["args"]) for job in got] == [(e["json"]["class"], e["json"]["args"]) for e in expected]
-    assert got[1] == slow
+    assert_same_keys(redis, case["keys"])
+    assert json.loads(redis.lindex("queue:default", -1)) == slow
 
 
 def write(redis: Any, keys: dict[str, Any]) -> None:
@@ -247,13 +262,31 @@ def compare(redis: Any, key: bytes, entry: dict[str, Any]) -> None:
     elif kind == "list":
         compare_all([raw.decode() for raw in redis.lrange(key, 0, -1)], value)
     elif kind == "zset":
-        compare_all([raw.decode() for raw in redis.zrange(key, 0, -1)], [e["member"] for e in value])
+        found = redis.zrange(key, 0, -1, withscores=True)
+        compare_all([raw.decode() for raw, _ in found], [e["member"] for e in value])
+        for raw, score in found:
+            compare_score(key.decode(), raw.decode(), score)
     elif kind == "string" and isinstance(value, str):
         assert redis.get(key).decode() == value
     elif kind == "string":
         assert len(redis.get(key)) == len(base64.b64decode(value["base64"]))
     elif kind == "hash":
         compare_hash({k.decode(): v.decode() for k, v in redis.hgetall(key).items()}, value)
+
+
+def compare_score(key: str, raw: str, score: float) -> None:
+    """A retry comes count**4 + 15 s after its failure, plus whole seconds of jitter; a grave bears the time of death."""
+    if key == "schedule" or score == BY_HAND_S:
+        return  # compared where the time was given
+    if key == "dead":
+        assert 0 <= time.time() - score < 30
+        return
+    job = json.loads(raw)
+    count = job["retry_count"]
+    wait_s = score - job["retried_at" if count else "failed_at"] / 1000
+    jitter_s = wait_s - 15 - count**4
+    assert -0.001 <= jitter_s < 10 * (count + 1) - 1 + 0.001
+    assert abs(jitter_s - round(jitter_s)) < 0.0011  # the payload's times are whole milliseconds
 
 
 def compare_all(found: list[str], wanted: list[dict[str, Any]]) -> None:
@@ -274,13 +307,20 @@ def compare_job(job: dict[str, Any], wanted: dict[str, Any]) -> None:
             assert re.fullmatch(r"[0-9a-f]{24}", job[name])
         elif name == "error_backtrace":
             lines = json.loads(zlib.decompress(base64.b64decode(job[name])))
-            assert len(lines) <= len(value["zlib+base64 of JSON"])
-            assert all(isinstance(line, str) for line in lines)
+            assert 0 < len(lines) <= len(value["zlib+base64 of JSON"])
+            assert all(re.fullmatch(r".+:\d+:in `.+'", line) for line in lines)
+            assert "in `perform'" in lines[0]  # the innermost first
         elif name in AWAY:
             assert isinstance(job[name], str)
         else:
             assert job[name] == value, name
             assert type(job[name]) is type(value), name
+
+
+WRITTEN = {
+    "<S>": r"\d{10}\.\d+", "<US>": r"\d+", "<KB>": r"[1-9]\d+", "<DURATION-MS>": r"\d+",
+}  # fmt: skip
+"""How a field of a hash is written where the sample has only a placeholder."""
 
 
 def compare_hash(found: dict[str, str], wanted: dict[str, Any]) -> None:
@@ -289,15 +329,26 @@ def compare_hash(found: dict[str, str], wanted: dict[str, Any]) -> None:
         work = json.loads(work)
         assert set(work) == set(wanted["<TID>"]["json"])
         assert type(work["run_at"]) is int
+        assert 0 <= time.time() - work["run_at"] < 60
+        assert work["queue"] == "default"
         assert json.loads(work["payload"])["class"] == "Sleeper"
         return
     assert set(found) == set(wanted)
     beaten = {"busy"} if wanted.get("busy") == "0" else set()  # the last beat may have met the job in its run
     for field in set(wanted) - {"info"} - beaten:
-        if not wanted[field].startswith("<"):
+        if wanted[field].startswith("<"):
+            assert re.fullmatch(WRITTEN[wanted[field]], found[field]), (field, found[field])
+        else:
             assert found[field] == wanted[field], field
     if "info" in wanted:
-        info, expected = json.loads(found["info"]), wanted["info"]["json"]
-        assert set(info) == {*expected, "concurrency"}  # 6.x and 7.x read it here
-        for field in ("tag", "capsules", "queues", "weights", "labels", "version", "embedded"):
-            assert info[field] == expected[field], field
+        compare_info(json.loads(found["info"]), wanted["info"]["json"], float(found["beat"]))
+
+
+def compare_info(info: dict[str, Any], expected: dict[str, Any], beat: float) -> None:
+    assert set(info) == {*expected, "concurrency"}  # 6.x and 7.x read it here
+    for field in ("tag", "capsules", "queues", "weights", "labels", "version", "embedded"):
+        assert info[field] == expected[field], field
+        assert type(info[field]) is type(expected[field]), field
+    assert (type(info["started_at"]), type(info["pid"]), type(info["concurrency"])) == (float, int, int)
+    assert 0 <= beat - info["started_at"] < 60
+    assert info["identity"].split(":")[:2] == [info["hostname"], str(info["pid"])]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 from typing import Any
@@ -15,6 +16,7 @@ from django_sidekick.exceptions import Shutdown
 from django_sidekick.jobs.execute import build_executor
 from django_sidekick.wire.outcome import Delivery, FollowUp
 from django_sidekick.wire.payload import decode_backtrace
+from django_sidekick.worker.joblog import JobLog
 
 RAN: list[Any] = []
 TOLD: list[Any] = []
@@ -191,6 +193,39 @@ def test_an_unknown_class_is_retried_and_the_app_named():
     assert outcome.kind == "retry"
     assert "'shop'" in member(outcome)["error_message"]
     assert member(outcome)["error_class"] == "UnknownJob"
+
+
+class NeverMade(BaseJob):
+    def __init__(self):
+        raise OSError("no room")
+
+    def perform(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("job", "text"),
+    [
+        (payload("shop.jobs.Missing"), "class=shop.jobs.Missing jid={} queue=q: fail (UnknownJob: No job class is registered as 'shop.jobs.Missing'. Is the app 'shop'"),
+        (payload("Sidekiq::ActiveJob::Wrapper", {"job_class": "Gone", "arguments": []}, wrapped="Gone"), "class=Gone jid={} queue=q: fail (UnknownJob"),
+        (payload("Sidekiq::ActiveJob::Wrapper", 5), "class=Sidekiq::ActiveJob::Wrapper jid={} queue=q"),
+        (payload(NeverMade), "class=tests.jobs.test_execute.NeverMade jid={} queue=q: fail (OSError: no room"),
+    ],
+)  # fmt: skip
+def test_a_job_that_cannot_be_made_is_logged_like_any_other(job, text):
+    stream = io.StringIO()
+    log = JobLog("text", stream)
+    execute = build_executor(build_settings({"MIDDLEWARE": [f"{__name__}.mutating_layer"]}), layers=[log.middleware])
+
+    outcome = execute(Delivery(256, "q", json.dumps(job).encode()))
+
+    log.flush()
+    start, fail = stream.getvalue().splitlines()
+    assert start.endswith(": start")
+    assert text.format("j" * 24).split(": fail")[0] in fail
+    assert text.format("j" * 24).split(": fail")[-1] in fail
+    assert ": fail (" in fail
+    assert outcome.kind == "retry"
 
 
 @pytest.mark.parametrize("raw", [b"{bad", b"{}", b'{"class":"A"}', b'{"class":[],"args":[]}', b"\xff"])

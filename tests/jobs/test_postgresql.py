@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from django.db import DatabaseError, connections, transaction
 
-from django_sidekick import BaseJob
+from django_sidekick import BaseJob, middleware
 from django_sidekick.jobs.execute import build_executor
 from django_sidekick.wire.outcome import Delivery
 from tests.app.jobs import NoopJob
 from tests.app.models import Order
+from tests.conftest import wait_until
 from tests.test_middleware import in_a_thread
 
 pytestmark = pytest.mark.usefixtures("redis")
@@ -53,7 +55,66 @@ def run(executor, job_class, **kwargs):
     return executor(Delivery(1, "default", raw))
 
 
-def test_a_connection_that_broke_is_replaced_for_the_next_job(sidekick_settings):
+def idle(seconds):
+    """Let time pass in this thread."""
+    until = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > until, "time to pass")
+
+
+def cut_off(database, pid):
+    """End one of the server's processes from outside."""
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+        wait_until(lambda: cursor.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid]) or not cursor.fetchall(), "its end")
+
+
+def test_a_connection_that_is_cut_while_the_worker_idles_costs_no_job(sidekick_settings, database, monkeypatch):
+    monkeypatch.setattr(middleware, "IDLE_S", 0.05)
+    executor, BackendJob.seen = build_executor(sidekick_settings()), []
+
+    def jobs():
+        kinds = [run(executor, BackendJob).kind]
+        in_a_thread(lambda: (cut_off(connections["postgresql"], BackendJob.seen[0]), connections["postgresql"].close()))
+        idle(0.05)
+        kinds += [run(executor, BackendJob).kind for _ in range(2)]
+        connections["postgresql"].close()
+        return kinds
+
+    assert in_a_thread(jobs) == ["done", "done", "done"]
+    first, second, third = BackendJob.seen
+    assert first != second == third
+
+
+def test_a_busy_thread_asks_the_server_for_nothing_but_its_jobs(sidekick_settings):
+    executor, BackendJob.seen = build_executor(sidekick_settings()), []
+
+    def jobs():
+        run(executor, BackendJob)
+        connection = connections["postgresql"]
+        connection.is_usable = pytest.fail
+        kinds = [run(executor, BackendJob).kind for _ in range(3)]
+        connection.close()
+        del connection.is_usable
+        return kinds
+
+    assert in_a_thread(jobs) == ["done"] * 3
+
+
+def test_a_connection_that_aged_while_the_worker_idled_is_closed_before_the_next_job(sidekick_settings):
+    executor, BackendJob.seen = build_executor(sidekick_settings(WORKER_CONN_MAX_AGE=0.3)), []
+
+    def jobs():
+        run(executor, BackendJob)
+        idle(0.3)
+        run(executor, BackendJob)
+        connections["postgresql"].close()
+
+    in_a_thread(jobs)
+    first, second = BackendJob.seen
+    assert first != second
+
+
+def test_a_job_that_is_cut_off_in_its_run_is_retried_and_the_next_one_has_a_new_connection(sidekick_settings):
     executor, BackendJob.seen = build_executor(sidekick_settings()), []
 
     def jobs():
@@ -77,8 +138,8 @@ def test_an_open_transaction_ends_with_its_job(sidekick_settings, database):
     assert in_a_thread(jobs) == ("done", False, None)
     assert Order.objects.using("postgresql").count() == 0
     with database.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
-        assert cursor.fetchone() == (0,)
+        left = "SELECT 1 FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+        wait_until(lambda: cursor.execute(left) or not cursor.fetchall(), "the server to see its end")
 
 
 def test_a_job_sees_the_row_that_its_transaction_wrote(redis):

@@ -10,9 +10,11 @@ import signal
 import threading
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
+from django.db import connections
 
-from django_sidekick import BaseJob
+from django_sidekick import BaseJob, middleware
 from django_sidekick.broker.broker import get_broker
 from django_sidekick.conf import get_settings
 from django_sidekick.jobs.execute import build_executor
@@ -161,37 +163,65 @@ class TestOrm:
         assert SEEN == [9]
 
 
-def test_a_broken_connection_is_replaced_for_the_next_job(sidekick_settings, postgresql_alias, django_db_blocker):
-    from asgiref.sync import sync_to_async
-    from django.db import connections
+class BackendJob(BaseJob):
+    """Note which of the server's processes serves Django's thread; be cut off from it if asked."""
 
-    class CutJob(BaseJob):
-        async def perform(self, cut):
-            SEEN.append(await sync_to_async(self.ask)(cut))
+    async def perform(self, cut=False):
+        SEEN.append(await sync_to_async(self.ask)(cut))
 
-        def ask(self, cut):
-            with connections[postgresql_alias].cursor() as cursor:
-                cursor.execute("SELECT pg_backend_pid()")
-                pid = cursor.fetchone()[0]
-                if cut:
-                    cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-                return pid
+    def ask(self, cut):
+        with connections["postgresql"].cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            pid = cursor.fetchone()[0]
+            if cut:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            return pid
 
-    executor = build_executor(sidekick_settings())
+
+def outcomes(settings, *steps):
+    """Run a BackendJob for each truth value, and each callable between them in this thread; return the kinds."""
+    executor = build_executor(settings)
     execute, finish = executor.execute(awaits=True), executor.finish()
 
     async def run(cut):
-        raw = json.dumps({"class": CutJob.name, "args": [cut], "jid": "j", "retry": True, "queue": "q"}).encode()
+        raw = json.dumps({"class": BackendJob.name, "args": [cut], "jid": "j", "retry": True, "queue": "q"}).encode()
         return (await finish(execute(Delivery(256, "q", raw), 0.0))).kind
 
     async def run_all():
-        kinds = [await run(cut) for cut in (False, True, False)]
-        await sync_to_async(lambda: connections[postgresql_alias].close())()
+        kinds = []
+        for step in steps:
+            if callable(step):
+                await asyncio.to_thread(step)
+            else:
+                kinds.append(await run(step))
+        await sync_to_async(lambda: connections["postgresql"].close())()
         return kinds
 
+    return asyncio.run(run_all())
+
+
+def cut_off_from_outside():
+    connection = connections["postgresql"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [SEEN[-1]])
+        left = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
+        wait_until(lambda: cursor.execute(left, [SEEN[-1]]) or not cursor.fetchall(), "its end")
+    connection.close()
+
+
+@pytest.mark.usefixtures("postgresql_alias")
+def test_a_broken_connection_is_replaced_for_the_next_job(sidekick_settings, django_db_blocker):
     with django_db_blocker.unblock():
-        assert asyncio.run(run_all()) == ["done", "retry", "done"]
+        assert outcomes(sidekick_settings(), False, True, False) == ["done", "retry", "done"]
     assert SEEN[0] != SEEN[1]
+
+
+@pytest.mark.usefixtures("postgresql_alias")
+def test_a_connection_that_is_cut_while_none_of_them_runs_costs_no_job(sidekick_settings, django_db_blocker, monkeypatch):
+    monkeypatch.setattr(middleware, "IDLE_S", 0.0)
+    with django_db_blocker.unblock():
+        assert outcomes(sidekick_settings(), False, cut_off_from_outside, False, False) == ["done"] * 3
+    assert SEEN[0] != SEEN[1] == SEEN[2]
 
 
 def test_with_a_layer_for_threads_only_they_run_in_threads(redis, sidekick_settings):
@@ -228,7 +258,8 @@ def test_what_outlives_the_shutdown_is_pushed_back_and_cancelled(redis):
 
     assert SEEN == [1, "cancelled 1"]
     assert redis.llen("queue:default") == 1
-    assert (redis.zcard("retry"), redis.get("stat:failed")) == (0, None)
+    assert redis.zcard("retry") == 0
+    assert (redis.get("stat:processed"), redis.get("stat:failed")) == (b"1", b"1")  # a run that was cut, once
     assert [k for k in redis.keys("sk:*") if not k.startswith(b"sk:push:")] == []
 
 

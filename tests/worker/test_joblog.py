@@ -43,8 +43,8 @@ def test_a_failure_is_one_line():
 def test_json_lines_by_setting():
     lines = [json.loads(line) for line in logged("json", fail)]
 
-    assert [line["event"] for line in lines] == ["start", "fail"]
-    assert (lines[1]["jid"], lines[1]["class"], lines[1]["queue"]) == ("j" * 24, "A", "low")
+    assert [line["message"] for line in lines] == ["start", "fail"]
+    assert (lines[1]["jid"], lines[1]["job"], lines[1]["queue"]) == ("j" * 24, "A", "low")
     assert lines[1]["duration_s"] >= 0
     assert "two\nlines" in lines[1]["error"]
 

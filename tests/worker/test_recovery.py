@@ -200,6 +200,6 @@ def test_old_journals_of_nobody_are_swept(in_force, owners, tmp_path):
     owners.recover(old.own.identity, certain=True)
     owners.recover(young.own.identity, certain=True)
 
-    sweep_journals(in_force.runtime_dir, owners)
+    sweep_journals(in_force.runtime_dir, owners.is_known)
 
     assert {p.name for p in tmp_path.iterdir()} == {young.journal.path.name, known.journal.path.name}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -256,12 +255,3 @@ def test_births_are_put_off_only_when_children_keep_dying_young():
     assert [births.pause_s(1) for _ in range(8)] == [0, 1, 2, 4, 8, 16, 30, 30]
     assert births.pause_s(11) == 0
     assert births.pause_s(1) == 0
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_redis_away_holds_up_no_signal(redis):
-    with worker_process("-p", "1", "-t", "1", SIDEKICK_TEST_PORT="1") as worker:
-        worker.wait_for("is away")
-        worker.send(signal.SIGTERM)
-        assert worker.wait(10) == 0
-        assert "Traceback" not in worker.output()

@@ -10,7 +10,7 @@ from django_sidekick.broker.broker import get_broker
 from django_sidekick.exceptions import Fenced
 from django_sidekick.wire.outcome import FollowUp, Outcome
 from tests.app.jobs import CoroutineJob, EchoJob, FailJob, GateJob, NoopJob
-from tests.conftest import RedisServer, wait_until
+from tests.conftest import wait_until
 from tests.workers import child, running, worker_process
 
 pytestmark = pytest.mark.usefixtures("redis")
@@ -352,35 +352,6 @@ class TestProcess:
             assert worker.wait() == 1
             assert text in worker.output()
             assert "Traceback" not in worker.output()
-
-
-def test_redis_away_at_the_start_and_for_a_while(redis_url):
-    """One warning naming host and port, no traceback, and then the work goes on."""
-    server = RedisServer("--appendonly", "yes", "--appendfsync", "always")
-    import redis as redis_py
-
-    client = redis_py.Redis(port=server.port)
-    server.stop()
-    try:
-        with worker_process(SIDEKICK_TEST_PORT=str(server.port)) as worker:
-            worker.wait_for(f"Redis at 127.0.0.1:{server.port} is away")
-            server.start()
-            worker.wait_for("is back")
-            job = {"class": EchoJob.name, "args": [1], "queue": "default", "retry": True, "jid": "a" * 24}
-            client.lpush("queue:default", json.dumps(job))
-            wait_until(lambda: b"a" in b"".join(client.hkeys("queues")) or "done" in worker.output(), "the job")
-            server.stop()
-            server.start()
-            client.lpush("queue:default", json.dumps({**job, "jid": "b" * 24}))
-            wait_until(lambda: worker.output().count(": done") == 2, "the job after the restart", 30)
-            assert "Traceback" not in worker.output()
-            assert worker.output().count("is away") <= 3
-            server.stop()
-            worker.send(signal.SIGTERM)
-            assert worker.wait() == 0
-            assert "Traceback" not in worker.output()
-    finally:
-        server.close()
 
 
 def test_get_broker_is_one_per_process():

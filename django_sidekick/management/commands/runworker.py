@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 
+from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ConfigurationError
+from django_sidekick.management import logs
 from django_sidekick.management.workers import Arguments, run_worker
 
 
@@ -36,6 +39,17 @@ class Command(BaseCommand):
         parser.add_argument(
             "--reload", action="store_true", help="start anew when code has changed (development)"
         )
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Say in the log's own form what Django prints on the way: the checks' warnings, and why it did not start."""
+        try:
+            settings = get_settings()
+        except ConfigurationError:  # the checks tell
+            return super().execute(*args, **options)
+        logs.set_up(settings)
+        if settings.log_format == "json":
+            self.stderr = OutputWrapper(logs.LineStream(logging.WARNING))  # type: ignore[arg-type] # it writes, no more
+        return super().execute(*args, **options)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Compose the worker and run it. Raise CommandError for what cannot be served."""
