@@ -24,7 +24,7 @@ from django_sidekick.feature import load_features
 from django_sidekick.jobs.execute import build_executor
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.middleware import JobContext
-from django_sidekick.worker import child, configfile, turns
+from django_sidekick.worker import bell, child, configfile, leash, turns
 from django_sidekick.worker.custody import Custody
 from django_sidekick.worker.drain import Drain
 from django_sidekick.worker.joblog import JobLog
@@ -87,6 +87,7 @@ class Crew:
         settings = options.settings
         self._options = options
         self._events_of = events_of
+        self._leash = leash.taken()
         self._job_log = JobLog(settings.log_format) if settings.log_jobs else None
         _set_up_logging(settings)
         layers = (self._job_log.middleware,) if self._job_log else ()
@@ -94,21 +95,42 @@ class Crew:
 
     def run_supervised(self) -> None:
         """Fork and look after the processes that -p asks for."""
-        custody = Custody(self._options, self._events_of)
-        Supervisor(self._options, custody, self.run_child, Renewal()).run()
+        custody, renewal = Custody(self._options, self._events_of), Renewal(self._leash)
+        Supervisor(self._options, custody, self.run_child, renewal, self._leash).run()
 
     def run_alone(self) -> None:
-        """Be the only process (-p 0)."""
-        self._run_jobs(None)
+        """Be the only process (-p 0). HUP: once the new code has started in a rehearsal, drain, and become it."""
+        renewal = Renewal(self._leash)
+        renewal.disown()
+        process = self._process(None)
+        if renewal.was_quiet:
+            process.ask_quiet()
+        _handle(SIGHUP=renewal.ask)
+        bell.release()
+        is_done = self._done_when(process)
+
+        def is_over() -> bool:
+            renewal.turn()
+            return renewal.is_agreed or is_done() or bool(self._leash and self._leash.is_broken)
+
+        process.run(is_over)
+        if renewal.is_agreed:
+            renewal.carry_out(
+                (), is_quiet=process.is_quiet, is_called_off=lambda: process.is_asked_to_stop
+            )
+        renewal.abandon()
+        _leave(process)
 
     def run_child(self, role: Role, link: Link) -> None:
         """Be one of the supervisor's children."""
-        if role == "worker":
-            self._run_jobs(link)
-        else:
+        if role == "service":
             self._serve(link)
+            return
+        process = self._process(link)
+        process.run(self._done_when(process))
+        _leave(process)
 
-    def _run_jobs(self, link: Link | None) -> None:
+    def _process(self, link: Link | None) -> child.Child:
         process = child.Child(
             self._options, self._executor, self._job_log, self._events_of, link
         )
@@ -118,8 +140,18 @@ class Crew:
             SIGTSTP=process.ask_quiet,
             SIGTTIN=child.dump_stacks,
         )
-        process.run(_done_when(self._options, process))
-        _leave(process)
+        return process
+
+    def _done_when(self, process: child.Child) -> Callable[[], bool]:
+        """Return what is asked now and then: whether the process is to end though nobody told it to."""
+        is_drained = _drained_when(self._options, process)
+
+        def is_done() -> bool:
+            if self._leash:
+                self._leash.tell_files()
+            return is_drained()
+
+        return is_done
 
     def _serve(self, link: Link) -> None:
         service, woken = Service(self._options.settings, self._events_of), Wake(link)
@@ -179,7 +211,7 @@ def _first(*values: Any) -> Any:
     return next(value for value in values if value is not None)
 
 
-def _done_when(options: WorkerOptions, process: child.Child) -> Callable[[], bool]:
+def _drained_when(options: WorkerOptions, process: child.Child) -> Callable[[], bool]:
     if not options.drain:
         return lambda: False
     own = process.ownership
@@ -188,7 +220,7 @@ def _done_when(options: WorkerOptions, process: child.Child) -> Callable[[], boo
 
 
 def _handle(**actions: Callable[[], None]) -> None:
-    """Handle signals, and let those through that the supervisor has held back since the fork."""
+    """Handle signals, and let those through that were held back since a fork or an exec."""
     for name, action in actions.items():
         number = getattr(signal, name, None)  # TSTP and TTIN are unknown on Windows
         if number is not None:

@@ -17,7 +17,7 @@ LAZY_IMPORTS = {"apps.py:ready"}
 BROAD = {
     "jobs/execute.py",
     "jobs/failures.py",
-    "worker/supervisor.py",
+    "worker/births.py",
     "jobs/enqueue.py",
     "worker/intake.py",
     "worker/threads.py",
