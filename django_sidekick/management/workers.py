@@ -24,7 +24,7 @@ from django_sidekick.feature import load_features
 from django_sidekick.jobs.execute import build_executor
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.middleware import JobContext
-from django_sidekick.worker import bell, child, configfile, leash, turns
+from django_sidekick.worker import bell, child, configfile, leash, stacks, turns
 from django_sidekick.worker.custody import Custody
 from django_sidekick.worker.drain import Drain
 from django_sidekick.worker.joblog import JobLog
@@ -68,7 +68,7 @@ def run_worker(arguments: Arguments) -> None:
     if arguments.reload:
         Reloader(command()).run()
         return
-    child.enable_fatal_dumps()
+    stacks.enable_fatal_dumps()
     _print_banner(options)
     _warn_of_the_server()
     if options.processes:
@@ -138,7 +138,7 @@ class Crew:
             SIGTERM=process.ask_stop,
             SIGINT=process.ask_stop,
             SIGTSTP=process.ask_quiet,
-            SIGTTIN=child.dump_stacks,
+            SIGTTIN=stacks.dump_stacks,
         )
         return process
 
@@ -156,7 +156,7 @@ class Crew:
     def _serve(self, link: Link) -> None:
         service, woken = Service(self._options.settings, self._events_of), Wake(link)
         _handle(
-            SIGTERM=woken.set, SIGINT=_nothing, SIGTSTP=_nothing, SIGTTIN=child.dump_stacks
+            SIGTERM=woken.set, SIGINT=_nothing, SIGTSTP=_nothing, SIGTTIN=stacks.dump_stacks
         )
         service.start()
         link.tell("ready")

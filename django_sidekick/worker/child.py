@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import os
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 
 from django.dispatch import Signal
@@ -32,6 +29,7 @@ from django_sidekick.worker.options import Sizes, WorkerOptions
 from django_sidekick.worker.prefetch import LARGEST_BATCH
 from django_sidekick.worker.recovery import Lease
 from django_sidekick.worker.service import Service
+from django_sidekick.worker.stacks import dump_stacks
 from django_sidekick.worker.threads import Ticker, Wake
 
 logger = logging.getLogger("sidekick")
@@ -291,16 +289,3 @@ class Child:
     def _patiences(self) -> list[Patience]:
         own = self.ownership.patience
         return [own, self.service.patience] if self.service else [own]
-
-
-def dump_stacks() -> None:
-    """Log what every thread is doing, at WARNING."""
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    for ident, frame in sys._current_frames().items():
-        stack = "".join(traceback.format_stack(frame))
-        logger.warning("Thread %s %s:\n%s", ident, names.get(ident, "?"), stack)
-
-
-def enable_fatal_dumps() -> None:
-    """Print all stacks when the interpreter itself crashes."""
-    faulthandler.enable()
