@@ -32,12 +32,11 @@ class Renewal:
     even start, or not in time, is found out before, by a rehearsal: then all stays as it is.
     """
 
-    def __init__(self, leash: Leash | None = None, rehearsal_s: float = REHEARSAL_S) -> None:
+    def __init__(self, leash: Leash | None = None) -> None:
         inheritance = json.loads(os.environ.pop(INHERITANCE, "{}"))
         self.was_quiet: bool = inheritance.get("quiet", False)
         self._heirs: list[dict[str, Any]] = inheritance.get("children", [])
         self._leash = leash
-        self._rehearsal_s = rehearsal_s
         self._is_asked = False
         self._rehearsal: _Rehearsal | None = None
         self.is_agreed = False
@@ -52,7 +51,7 @@ class Renewal:
         if self._rehearsal is None and self._is_asked:
             self._is_asked = self.is_agreed = False
             logger.info("New code is being tried.")
-            self._rehearsal = _Rehearsal(self._rehearsal_s)
+            self._rehearsal = _Rehearsal()
         if self._rehearsal is None or (code := self._rehearsal.code()) is None:
             return
         rehearsal, self._rehearsal = self._rehearsal, None
@@ -112,7 +111,7 @@ class Renewal:
 class _Rehearsal:
     """The same command, told to end where the work would begin."""
 
-    def __init__(self, allowed_s: float) -> None:
+    def __init__(self) -> None:
         # A pipe that nobody reads would hold it up.
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 read at its end
         self._process = subprocess.Popen(
@@ -122,8 +121,7 @@ class _Rehearsal:
             stdout=subprocess.DEVNULL,
             stderr=self._stderr,
         )
-        self._allowed_s = allowed_s
-        self._end_by = time.monotonic() + allowed_s
+        self._end_by = time.monotonic() + REHEARSAL_S
         self.pid = self._process.pid
         self._is_overdue = False
 
@@ -145,7 +143,7 @@ class _Rehearsal:
         self._stderr.seek(max(0, size - LAST_BYTES))
         said = self._stderr.read().decode(errors="replace")
         self._stderr.close()
-        return f"{said}\nIt has not ended within {self._allowed_s:.0f} s." if self._is_overdue else said
+        return f"{said}\nIt has not ended within {REHEARSAL_S:.0f} s." if self._is_overdue else said
 
 
 def is_rehearsal() -> bool:

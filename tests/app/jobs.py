@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
+import json
 import os
+import subprocess
 import threading
+import time
 from typing import Any
 
 from django_sidekick import BaseJob
@@ -88,6 +92,36 @@ class GrowJob(BaseJob):
 
     def perform(self, mebibytes: int) -> None:
         self.kept.append(b"x" * (mebibytes << 20))
+
+
+class StampJob(BaseJob):
+    """Push the time to the list `stamps`."""
+
+    def perform(self, number: int) -> None:
+        get_broker().client.rpush("stamps", f"{time.time()}:{os.getpid()}")
+
+
+class FactsJob(BaseJob):
+    """Tell how signals stand for a program that a job starts, and how many objects the collector leaves alone."""
+
+    def perform(self) -> None:
+        status = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True, check=True).stdout
+        facts: dict[str, Any] = dict(line.split(":\t", 1) for line in status.splitlines() if line.startswith("Sig"))
+        get_broker().client.rpush("facts", json.dumps({**facts, "frozen": gc.get_freeze_count()}))
+
+
+class OrphanJob(BaseJob):
+    """Leave a process behind that ends at once."""
+
+    def perform(self) -> None:
+        subprocess.run(["sh", "-c", "true & echo $!"], stdout=subprocess.DEVNULL, check=True)
+
+
+class ExitJob(BaseJob):
+    """End the process as no job should."""
+
+    def perform(self, code: int) -> None:
+        os._exit(code)
 
 
 if os.environ.get("SIDEKICK_TEST_LISTEN"):

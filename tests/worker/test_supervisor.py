@@ -11,31 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from django_sidekick.worker.offspring import BirthControl
 from tests.app.jobs import EchoJob, GateJob, NoopJob
 from tests.conftest import wait_until
+from tests.worker.family import began_on, children_of, members, ready
 from tests.workers import worker_process
 
 pytestmark = pytest.mark.usefixtures("redis")
-
-
-def members(redis):
-    """Return pid -> identity of all that Sidekiq's pages would list."""
-    return {int(name.split(b":")[1]): name.decode() for name in redis.smembers("processes")}
-
-
-def children_of(pid):
-    return {int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-
-
-def began_on(redis, count=1):
-    wait_until(lambda: redis.llen("began") >= count, "the job to begin")
-    return int(redis.lindex("began", -1).split(b":")[1])
-
-
-def ready(redis, count):
-    wait_until(lambda: len(members(redis)) == count, f"{count} members of processes")
-    return members(redis)
 
 
 def test_each_worker_is_a_member_and_the_service_is_not(redis):
@@ -163,73 +144,6 @@ def test_a_job_that_holds_the_gil_does_not_hold_up_the_beat(redis):
     assert redis.llen("began") == 1
 
 
-def test_after_so_many_jobs_a_child_is_succeeded_by_a_new_one(redis):
-    with worker_process("-p", "1", "-c", "1", SIDEKICK_TEST_CHILD_MAX_JOBS="5") as worker:
-        (old,) = ready(redis, 1)
-        EchoJob.perform_bulk([(n,) for n in range(20)])
-        wait_until(lambda: old not in members(redis) and len(members(redis)) == 1, "the successor")
-        wait_until(lambda: redis.llen("echo") == 20, "all jobs")
-        worker.send(signal.SIGTERM)
-        assert worker.wait() == 0
-        assert "was killed" not in worker.output()
-
-
-def test_a_child_that_has_grown_is_succeeded_by_a_new_one(redis):
-    from tests.app.jobs import GrowJob
-
-    with worker_process("-p", "1", "-c", "1", SIDEKICK_TEST_CHILD_MAX_MEMORY_MIB="200") as worker:
-        (old,) = ready(redis, 1)
-        GrowJob.perform_later(300)
-        worker.wait_for("has grown to")
-        wait_until(lambda: old not in members(redis) and len(members(redis)) == 1, "the successor")
-
-
-class TestNewCode:
-    def test_hup_replaces_all_children_and_keeps_the_pid(self, redis):
-        with worker_process("-p", "2", "-c", "1") as worker:
-            old = ready(redis, 2)
-            GateJob.perform_later(1)
-            busy = began_on(redis)
-            worker.send(signal.SIGHUP)
-            wait_until(lambda: len(set(members(redis)) - set(old)) == 2, "the new children", 30)
-            EchoJob.perform_later("new")
-            wait_until(lambda: redis.llen("echo") == 1, "a job of the new ones")
-            assert Path(f"/proc/{busy}").exists(), "the old one ends its job first"
-            redis.rpush("gate", "go")
-            wait_until(lambda: set(members(redis)).isdisjoint(old), "the old ones to leave")
-            wait_until(lambda: len(children_of(worker.process.pid)) == 3, "the old ones to be gone")
-            worker.send(signal.SIGTERM)
-            assert worker.wait() == 0
-
-        assert (redis.llen("began"), redis.llen("ended")) == (1, 1)
-
-    def test_code_that_does_not_start_is_found_out_before(self, redis, tmp_path):
-        (tmp_path / "fragile.py").write_text("from tests.settings import *\n")
-        with worker_process("-p", "1", DJANGO_SETTINGS_MODULE="fragile", PYTHONPATH=f"{tmp_path}:{Path.cwd()}") as worker:
-            old = ready(redis, 1)
-            (tmp_path / "fragile.py").write_text("raise RuntimeError('broken deploy')\n")
-            worker.send(signal.SIGHUP)
-            worker.wait_for("The new code does not start")
-            worker.wait_for("broken deploy")
-            EchoJob.perform_later()
-            wait_until(lambda: redis.llen("echo") == 1, "a job of the old code")
-            assert members(redis) == old
-
-
-def test_reload_starts_anew_when_code_changes(redis, tmp_path):
-    (tmp_path / "edited.py").write_text("from tests.settings import *\n")
-    with worker_process("-p", "0", "--reload", DJANGO_SETTINGS_MODULE="edited", PYTHONPATH=f"{tmp_path}:{Path.cwd()}") as worker:
-        (old,) = ready(redis, 1)
-        later = time.time() + 5
-        os.utime(tmp_path / "edited.py", (later, later))
-        worker.wait_for("starting anew")
-        wait_until(lambda: members(redis) and old not in members(redis), "the new worker")
-        worker.send(signal.SIGTERM)
-        assert worker.wait() == 0
-
-    assert redis.smembers("processes") == set()
-
-
 def test_drain_ends_with_zero(redis):
     EchoJob.perform_bulk([(n,) for n in range(50)])
     EchoJob.set(wait=0.1).perform_later("due soon")
@@ -237,25 +151,6 @@ def test_drain_ends_with_zero(redis):
         assert worker.wait(40) == 0
 
     assert redis.llen("echo") >= 50
-
-
-def test_listeners_are_told_of_births(redis):
-    with worker_process("-p", "1", SIDEKICK_TEST_LISTEN="1") as worker:
-        ready(redis, 1)
-        worker.wait_for("forked: worker")
-        worker.wait_for("forked: service")
-        worker.wait_for("started: ")
-        worker.send(signal.SIGTERM)
-        worker.wait_for("stopped: ")
-
-
-def test_births_are_put_off_only_when_children_keep_dying_young():
-    births = BirthControl()
-
-    assert births.pause_s(3600) == 0
-    assert [births.pause_s(1) for _ in range(8)] == [0, 1, 2, 4, 8, 16, 30, 30]
-    assert births.pause_s(11) == 0
-    assert births.pause_s(1) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
