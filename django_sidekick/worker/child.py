@@ -65,7 +65,10 @@ class Child:
         self.service = None if link else Service(options.settings, events_of)
         self._job_log = job_log
         self._woken = Wake(link)
-        self._counts_jobs = bool(link) and options.settings.child_max_jobs is not None
+        self._counts_jobs = False
+        if link and options.settings.child_max_jobs is not None:
+            self._counts_jobs = True
+            self.intake.fetch_little_after(options.settings.child_max_jobs)
         self._quiet_asked = False
         self._is_quiet = False
         self._stop_asked = False

@@ -7,13 +7,12 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.app.jobs import EchoJob, GateJob, NoopJob
 from tests.conftest import wait_until
-from tests.worker.family import began_on, children_of, members, ready
+from tests.worker.family import began_on, children_of, is_alive, kept, members, ready
 from tests.workers import worker_process
 
 pytestmark = pytest.mark.usefixtures("redis")
@@ -32,7 +31,7 @@ def test_each_worker_is_a_member_and_the_service_is_not(redis):
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
 
-    assert [k for k in redis.keys("sk:*") if not k.startswith(b"sk:push:")] == []
+    assert kept(redis) == []
     assert redis.smembers("processes") == set()
 
 
@@ -68,10 +67,24 @@ def test_children_end_when_their_parent_is_killed(redis):
         began_on(redis)
         worker.kill()
         redis.rpush("gate", "go")
-        wait_until(lambda: not any(Path(f"/proc/{pid}/stat").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2] for pid in orphans), "the orphans to end")
+        wait_until(lambda: not any(is_alive(pid) for pid in orphans), "the orphans to end")
 
     assert redis.lrange("ended", 0, -1) == [b"1"]
-    assert [k for k in redis.keys("sk:*") if not k.startswith(b"sk:push:")] == []
+    assert kept(redis) == []
+
+
+def test_jobs_that_orphans_do_not_end_in_time_go_back(redis):
+    with worker_process("-p", "2", "-c", "1", "-t", "0.5") as worker:
+        ready(redis, 2)
+        orphans = children_of(worker.process.pid)
+        GateJob.perform_later(1)
+        EchoJob.perform_bulk([(n,) for n in range(20)])
+        began_on(redis)
+        worker.kill()
+        wait_until(lambda: not any(is_alive(pid) for pid in orphans), "the orphans to end")
+
+    assert redis.llen("echo") + redis.llen("queue:default") == 21
+    assert kept(redis) == []
 
 
 def test_quiet_gives_back_and_lets_begun_jobs_end(redis):
@@ -89,6 +102,38 @@ def test_quiet_gives_back_and_lets_begun_jobs_end(redis):
         assert worker.wait() == 0
 
 
+@pytest.mark.parametrize("processes", ["0", "1"])
+def test_quiet_gives_back_what_was_fetched_ahead_within_a_second(redis, processes):
+    NoopJob.perform_bulk([(n,) for n in range(3000)])
+    GateJob.perform_later(1)
+    NoopJob.perform_bulk([(n,) for n in range(500)])
+    with worker_process("-p", processes, "-c", "1") as worker:
+        began_on(redis)
+        assert redis.llen("queue:default") < 500, "some are fetched ahead"
+        worker.send(signal.SIGTSTP)
+        wait_until(lambda: redis.llen("queue:default") == 500, "them to be back", 1)
+        redis.rpush("gate", "go")
+        wait_until(lambda: redis.llen("ended") == 1, "the begun job")
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+
+
+def test_two_interrupts_of_all_processes_are_one_drain(redis):
+    with worker_process("-p", "2", "-c", "1") as worker:
+        ready(redis, 2)
+        GateJob.perform_bulk([(1,), (2,)])
+        began_on(redis, 2)
+        for _ in range(2):
+            for pid in (*children_of(worker.process.pid), worker.process.pid):
+                os.kill(pid, signal.SIGINT)
+            wait_until(lambda: worker.output().count("Stopping: 1 jobs") == 2, "both to drain")
+        redis.rpush("gate", "go", "go")
+        assert worker.wait() == 0
+
+    assert (redis.llen("began"), redis.llen("ended"), kept(redis)) == (2, 2, [])
+    assert redis.smembers("processes") == set()
+
+
 def test_term_pushes_back_what_does_not_end(redis):
     GateJob.perform_later(1)
     with worker_process("-p", "1", "-c", "2", "-t", "0.5") as worker:
@@ -98,7 +143,7 @@ def test_term_pushes_back_what_does_not_end(redis):
         assert "pushed back" in worker.output()
 
     assert redis.llen("queue:default") == 1
-    assert [k for k in redis.keys("sk:*") if not k.startswith(b"sk:push:")] == []
+    assert kept(redis) == []
 
 
 class TestDashboard:
