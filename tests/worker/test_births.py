@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections import Counter
 
 import pytest
 
-from django_sidekick.worker.offspring import BirthControl
+from django_sidekick.worker.offspring import BirthControl, reap_strangers
 from tests.app.jobs import EchoJob, ExitJob, FactsJob, GateJob, GrowJob, OrphanJob, StampJob
 from tests.conftest import wait_until
 from tests.worker.family import (
@@ -96,6 +97,18 @@ def test_orphans_of_jobs_do_not_stay_as_zombies(redis, tmp_path):
         worker.wait_for("was killed by SIGKILL")
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
+
+
+def test_only_strangers_are_taken_out_of_the_process_table():
+    own, stranger = (subprocess.Popen(["sh", "-c", "exit 3"]) for _ in range(2))
+    wait_until(lambda: state_of(own.pid) == state_of(stranger.pid) == "Z", "the ends")
+
+    reap_strangers({own.pid, stranger.pid})
+    assert own.wait() == 3
+    reap_strangers(set())
+    assert state_of(stranger.pid) == ""
+    stranger.wait()
+    reap_strangers(set())
 
 
 def test_a_job_that_ends_its_process_is_to_blame(redis):

@@ -188,9 +188,10 @@ def test_children_are_replaced_one_after_the_other_and_nothing_is_left_over(redi
 
 
 def test_jobs_go_on_while_children_are_replaced(redis):
-    stop, longest = threading.Event(), 0.0
-    with worker_process("-p", "2", "-c", "2") as worker:
-        old = ready(redis, 2)
+    """A new child takes 1.5 s to start here: an old one that did not wait for it would leave a gap."""
+    stop = threading.Event()
+    with worker_process("-p", "1", "-c", "2", SIDEKICK_TEST_LISTEN="slow") as worker:
+        old = ready(redis, 1)
 
         def push():
             number = 0
@@ -201,7 +202,7 @@ def test_jobs_go_on_while_children_are_replaced(redis):
         pusher.start()
         wait_until(lambda: redis.llen("stamps") > 20, "the first")
         worker.send(signal.SIGHUP)
-        renewed(redis, worker, old, 2)
+        renewed(redis, worker, old, 1)
         seen = redis.llen("stamps")
         wait_until(lambda: redis.llen("stamps") > seen + 20, "the last")
         stop.set()
