@@ -25,7 +25,7 @@ from django_sidekick.feature import load_features
 from django_sidekick.jobs.execute import build_executor
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.management import logs
-from django_sidekick.worker import child, collector, configfile, turns
+from django_sidekick.worker import bell, child, collector, configfile, leash, stacks, turns
 from django_sidekick.worker.custody import Custody
 from django_sidekick.worker.drain import Drain
 from django_sidekick.worker.joblog import JobLog
@@ -77,7 +77,7 @@ def run_worker(arguments: Arguments) -> None:
     if arguments.reload:
         Reloader(command()).run()
         return
-    child.enable_fatal_dumps()
+    stacks.enable_fatal_dumps()
     _print_banner(options)
     _warn_of_the_server()
     if options.processes:
@@ -96,6 +96,7 @@ class Crew:
         settings = options.settings
         self._options = options
         self._events_of = events_of
+        self._leash = leash.taken()
         self._job_log = JobLog(settings.log_format) if settings.log_jobs else None
         logs.set_up(settings, verbose=options.verbose)
         layers = (self._job_log.middleware,) if self._job_log else ()
@@ -104,24 +105,45 @@ class Crew:
     def run_supervised(self) -> None:
         """Fork and look after the processes that -p asks for."""
         embedded.leave_to_others()
-        custody = Custody(self._options, self._events_of)
-        Supervisor(self._options, custody, self.run_child, Renewal()).run()
+        custody, renewal = Custody(self._options, self._events_of), Renewal(self._leash)
+        Supervisor(self._options, custody, self.run_child, renewal, self._leash).run()
 
     def run_alone(self) -> None:
-        """Be the only process (-p 0)."""
+        """Be the only process (-p 0). HUP: once the new code has started in a rehearsal, drain, and become it."""
         collector.freeze()
-        self._run_jobs(None)
+        renewal = Renewal(self._leash)
+        renewal.disown()
+        process = self._process(None)
+        if renewal.was_quiet:
+            process.ask_quiet()
+        _handle(SIGHUP=renewal.ask)
+        bell.release()
+        is_done = self._done_when(process)
+
+        def is_over() -> bool:
+            renewal.turn()
+            return renewal.is_agreed or is_done() or bool(self._leash and self._leash.is_broken)
+
+        process.run(is_over)
+        if renewal.is_agreed:
+            renewal.carry_out(
+                (), is_quiet=process.is_quiet, is_called_off=lambda: process.is_asked_to_stop
+            )
+        renewal.abandon()
+        _leave(process)
 
     def run_child(self, role: Role, link: Link) -> None:
         """Be one of the supervisor's children. It tells when Redis is away; the service may start one."""
         Absence.is_told_by_supervisor = True
         embedded.leave_to_others(leave=role == "worker")
-        if role == "worker":
-            self._run_jobs(link)
-        else:
+        if role == "service":
             self._serve(link)
+            return
+        process = self._process(link)
+        process.run(self._done_when(process))
+        _leave(process)
 
-    def _run_jobs(self, link: Link | None) -> None:
+    def _process(self, link: Link | None) -> child.Child:
         collector.relax()
         process = child.Child(
             self._options, self._executor, self._job_log, self._events_of, link
@@ -130,15 +152,25 @@ class Crew:
             SIGTERM=process.ask_stop,
             SIGINT=process.ask_stop,
             SIGTSTP=process.ask_quiet,
-            SIGTTIN=child.dump_stacks,
+            SIGTTIN=stacks.dump_stacks,
         )
-        process.run(_done_when(self._options, process))
-        _leave(process)
+        return process
+
+    def _done_when(self, process: child.Child) -> Callable[[], bool]:
+        """Return what is asked now and then: whether the process is to end though nobody told it to."""
+        is_drained = _drained_when(self._options, process)
+
+        def is_done() -> bool:
+            if self._leash:
+                self._leash.tell_files()
+            return is_drained()
+
+        return is_done
 
     def _serve(self, link: Link) -> None:
         service, woken = Service(self._options.settings, self._events_of), Wake(link)
         _handle(
-            SIGTERM=woken.set, SIGINT=_nothing, SIGTSTP=_nothing, SIGTTIN=child.dump_stacks
+            SIGTERM=woken.set, SIGINT=_nothing, SIGTSTP=_nothing, SIGTTIN=stacks.dump_stacks
         )
         service.start()
         link.tell("ready")
@@ -194,7 +226,7 @@ def _first(*values: Any) -> Any:
     return next(value for value in values if value is not None)
 
 
-def _done_when(options: WorkerOptions, process: child.Child) -> Callable[[], bool]:
+def _drained_when(options: WorkerOptions, process: child.Child) -> Callable[[], bool]:
     if not options.drain:
         return lambda: False
     own = process.ownership
@@ -203,7 +235,7 @@ def _done_when(options: WorkerOptions, process: child.Child) -> Callable[[], boo
 
 
 def _handle(**actions: Callable[[], None]) -> None:
-    """Handle signals, and let those through that the supervisor has held back since the fork."""
+    """Handle signals, and let those through that were held back since a fork or an exec."""
     for name, action in actions.items():
         number = getattr(signal, name, None)  # TSTP and TTIN are unknown on Windows
         if number is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import faulthandler
 import logging
-import sys
+import os
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
+
+from django.dispatch import Signal
 
 from django_sidekick import signals
 from django_sidekick.broker.beats import ProcessBeat
@@ -18,7 +18,7 @@ from django_sidekick.exceptions import BrokerUnavailable
 from django_sidekick.jobs.execute import Executor
 from django_sidekick.wire.outcome import Outcome
 from django_sidekick.worker import turns
-from django_sidekick.worker.display import Display, ProcessInfo
+from django_sidekick.worker.display import Display, ProcessInfo, resident_kib
 from django_sidekick.worker.heartbeat import CountWriter, Heartbeat
 from django_sidekick.worker.intake import Intake
 from django_sidekick.worker.joblog import JobLog
@@ -29,12 +29,14 @@ from django_sidekick.worker.options import Sizes, WorkerOptions
 from django_sidekick.worker.prefetch import LARGEST_BATCH
 from django_sidekick.worker.recovery import Lease
 from django_sidekick.worker.service import Service
+from django_sidekick.worker.stacks import dump_stacks
 from django_sidekick.worker.threads import Ticker, Wake
 
 logger = logging.getLogger("sidekick")
 
 AWAY_AT_THE_END_S = 3.0
 CALL_OFF_EVERY_S = 0.05
+COUNT_EVERY_S = 0.02
 LOOK_EVERY_S = 1.0
 
 
@@ -63,7 +65,12 @@ class Child:
         self.service = None if link else Service(options.settings, events_of)
         self._job_log = job_log
         self._woken = Wake(link)
+        self._counts_jobs = False
+        if link and options.settings.child_max_jobs is not None:
+            self._counts_jobs = True
+            self.intake.fetch_little_after(options.settings.child_max_jobs)
         self._quiet_asked = False
+        self._is_quiet = False
         self._stop_asked = False
         self._workers = [
             threading.Thread(
@@ -106,7 +113,10 @@ class Child:
             self._tickers += [self._lease, self._beat]
 
     def start(self) -> None:
-        """Register in Redis, however long it takes to answer, then start all threads."""
+        """Register in Redis, however long it takes to answer, tell the listeners, then start all threads.
+
+        No job begins before the listeners of worker_started have returned.
+        """
         self._tell("identity", self.ownership.identity)
         try:
             self.ownership.register()
@@ -116,10 +126,12 @@ class Child:
             ticker.start()
         if self.service:
             self.service.start()
+        self._announce(signals.worker_started)
+        self._tell("ready", str(resident_kib(os.getpid())))
+        if self._quiet_asked:
+            self.intake.stop_fetching()
         for worker in self._workers:
             worker.start()
-        signals.worker_started.send(sender=type(self), identity=self.ownership.identity)
-        self._tell("ready")
 
     def ask_quiet(self) -> None:
         """Ask for the quiet: begun jobs go on, nothing new begins. Safe in a signal handler."""
@@ -134,6 +146,16 @@ class Child:
             patience.give_up(away_s)
         self._woken.set()
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the quiet was asked for."""
+        return self._quiet_asked
+
+    @property
+    def is_asked_to_stop(self) -> bool:
+        """Whether the end was asked for, by a signal, a button, or the supervisor's death."""
+        return self._stop_asked
+
     def ask_by_name(self, name: str) -> None:
         """Do what a dashboard's button says: TSTP, TERM or TTIN."""
         actions = {"TSTP": self.ask_quiet, "TERM": self.ask_stop, "TTIN": dump_stacks}
@@ -144,7 +166,7 @@ class Child:
         """Work until asked to stop, or until `is_done` says so (asked a few times a second)."""
         self.start()
         while not self._stop_asked:
-            if self._quiet_asked and not self.intake.quiet:
+            if self._quiet_asked and not self._is_quiet:
                 self.quiet()
                 self._beat.wake()
             if is_done():
@@ -153,8 +175,13 @@ class Child:
             if is_leaving:
                 self._call_off()
             self._look_around()
-            self._woken.wait(CALL_OFF_EVERY_S if self.options.drain or is_leaving else LOOK_EVERY_S)
+            self._woken.wait(self._pause_s(is_leaving))
         self.stop()
+
+    def _pause_s(self, is_leaving: bool) -> float:
+        if self._counts_jobs:
+            return COUNT_EVERY_S
+        return CALL_OFF_EVERY_S if self.options.drain or is_leaving else LOOK_EVERY_S
 
     def quiet(self) -> None:
         """Take nothing new; what no thread has begun goes back to its queue at once."""
@@ -167,7 +194,9 @@ class Child:
             self.intake.give_back()
         except BrokerUnavailable:
             logger.info("What was fetched ahead could not be given back: it stays in flight until it is recovered.")
-        signals.worker_quiet.send(sender=type(self), identity=self.ownership.identity)
+        if not self._is_quiet:
+            self._is_quiet = True
+            self._announce(signals.worker_quiet)
 
     def stop(self) -> None:
         """Drain until SHUTDOWN_TIMEOUT, push back what still runs, settle, sign off. Idempotent for Redis."""
@@ -187,7 +216,7 @@ class Child:
             self.service.stop()
         if self._job_log:
             self._job_log.flush()
-        signals.worker_stopped.send(sender=type(self), identity=self.ownership.identity)
+        self._announce(signals.worker_stopped)
 
     def _look_around(self) -> None:
         """Tell the supervisor what it cannot see; if it is dead, renew the lease ourselves and drain."""
@@ -201,12 +230,21 @@ class Child:
             return
         self._tell("identity", self.ownership.identity)
         most = self.options.settings.child_max_jobs
-        if most is not None and self.intake.done >= most:
+        if self._counts_jobs and most is not None and self.intake.done >= most:
+            self._counts_jobs = False
             self._tell("replace")
 
     def _tell(self, what: str, value: str = "") -> None:
         if self.link:
             self.link.tell(what, value)
+
+    def _announce(self, signal: Signal) -> None:
+        """Send a signal; a listener that fails is logged, and holds up nothing."""
+        for listener, answer in signal.send_robust(
+            sender=type(self), identity=self.ownership.identity
+        ):
+            if isinstance(answer, Exception):
+                logger.error("%r failed; the worker goes on.", listener, exc_info=answer)
 
     def _drain(self, deadline: float) -> None:
         while self.intake.slots.busy or self.intake.has_unstarted or any(worker.is_alive() for worker in self._workers):
@@ -258,16 +296,3 @@ class Child:
     def _patiences(self) -> list[Patience]:
         own = self.ownership.patience
         return [own, self.service.patience] if self.service else [own]
-
-
-def dump_stacks() -> None:
-    """Log what every thread is doing, at WARNING."""
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    for ident, frame in sys._current_frames().items():
-        stack = "".join(traceback.format_stack(frame))
-        logger.warning("Thread %s %s:\n%s", ident, names.get(ident, "?"), stack)
-
-
-def enable_fatal_dumps() -> None:
-    """Print all stacks when the interpreter itself crashes."""
-    faulthandler.enable()

@@ -169,6 +169,10 @@ class Intake:
             self.ownership.start_over()
             self.journal.move_to(path_of(self.journal.path.parent, self.ownership.identity))
 
+    def fetch_little_after(self, jobs: int) -> None:
+        """Once so many are finished, take only what free threads can begin."""
+        self._prefetch.stop_after(jobs)
+
     def stop_fetching(self) -> None:
         """Begin the quiet: no thread takes anything new from Redis. Idle threads end soon."""
         self.quiet = True

@@ -29,6 +29,11 @@ class Prefetch:
         self._measured = (0, time.monotonic())
         self._not_before = 0.0
         self._largest_batch = LARGEST_BATCH
+        self._ahead_until = float("inf")
+
+    def stop_after(self, jobs: int) -> None:
+        """Ask for nothing ahead once so many are finished: the process is to be replaced then."""
+        self._ahead_until = jobs
 
     def wanted(self, free: int, done: int) -> int:
         """Return how many to ask for, at least 1. `done`: jobs finished since the process began."""
@@ -37,7 +42,8 @@ class Prefetch:
         if now - then > SHORTEST_MEASURE_S:
             self._rate_per_s = (self._rate_per_s + (done - before) / (now - then)) / 2
             self._measured = (done, now)
-        ahead = 0 if now < self._not_before else int(self._rate_per_s * TARGET_S)
+        ahead = min(self._rate_per_s * TARGET_S, self._ahead_until - done)
+        ahead = 0 if now < self._not_before else max(0, int(ahead))
         wanted = min(self._largest_batch, max(1, free + ahead))
         self.low_water = 0
         self._next_low_water = min(wanted // 2, int(self._rate_per_s * REFILL_AHEAD_S)) if ahead else 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import signal
-import subprocess
 from pathlib import Path
 from types import FrameType
 
 from django.utils import autoreload
 
+from django_sidekick.worker.leash import Watched
 from django_sidekick.worker.threads import Wake
 
 logger = logging.getLogger("sidekick")
@@ -19,7 +19,7 @@ STOP_WITHIN_S = 40.0
 
 
 class Reloader:
-    """Watches the files of all modules that are loaded here, and runs the worker in a subprocess.
+    """Runs the worker in a subprocess, and watches the files of all modules that are loaded here or there.
 
     On a change the subprocess is told to end: it drains as ever. One that ends by itself, as with a syntax
     error, is started again after the next change.
@@ -29,40 +29,37 @@ class Reloader:
         self._words = [word for word in words if word != "--reload"]
         self._woken = Wake()
         self._stopping = False
+        self._changed_at: dict[Path, float] = {}
 
     def run(self) -> None:
         """Watch until told to stop."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        self._has_changed(set(autoreload.iter_all_python_module_files()))
         while not self._stopping:
-            before = _snapshot()
-            worker = subprocess.Popen(self._words)
-            while not self._stopping and _snapshot() == before:
+            worker = Watched(self._words)
+            while not self._stopping and not self._has_changed(worker.files()):
                 self._woken.wait(LOOK_EVERY_S)
-            _end(worker)
+            worker.end(STOP_WITHIN_S)
             if not self._stopping:
                 logger.warning("Code has changed: starting anew.")
+
+    def _has_changed(self, new: set[Path]) -> bool:
+        """Tell whether a file has changed since the last time. The new ones are watched from now on."""
+        before = self._changed_at
+        self._changed_at = _when_changed({*before, *new})
+        return any(self._changed_at.get(path) != changed_at for path, changed_at in before.items())
 
     def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 Python's signature
         self._stopping = True
         self._woken.set()
 
 
-def _snapshot() -> dict[Path, float]:
-    """Return when each file was changed."""
-    changed = {}
-    for path in autoreload.iter_all_python_module_files():
+def _when_changed(paths: set[Path]) -> dict[Path, float]:
+    changed_at = {}
+    for path in paths:
         try:
-            changed[path] = path.stat().st_mtime
-        except FileNotFoundError:  # an editor is just replacing it
-            continue
-    return changed
-
-
-def _end(worker: subprocess.Popen[bytes]) -> None:
-    worker.terminate()
-    try:
-        worker.wait(STOP_WITHIN_S)
-    except subprocess.TimeoutExpired:
-        worker.kill()
-        worker.wait()
+            changed_at[path] = path.stat().st_mtime
+        except OSError:  # an editor is just replacing it, or it is gone
+            changed_at[path] = 0.0
+    return changed_at

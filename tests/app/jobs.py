@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
+import json
 import logging
 import os
+import subprocess
 import threading
+import time
 import warnings
 from typing import Any
 
@@ -106,6 +110,34 @@ class TalkJob(BaseJob):
         thread = threading.Thread(target=lambda: 1 / 0)
         thread.start()
         thread.join()
+class StampJob(BaseJob):
+    """Push the time to the list `stamps`."""
+
+    def perform(self, number: int) -> None:
+        get_broker().client.rpush("stamps", f"{time.time()}:{os.getpid()}")
+
+
+class FactsJob(BaseJob):
+    """Tell how signals stand for a program that a job starts, and how many objects the collector leaves alone."""
+
+    def perform(self) -> None:
+        status = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True, check=True).stdout
+        facts: dict[str, Any] = dict(line.split(":\t", 1) for line in status.splitlines() if line.startswith("Sig"))
+        get_broker().client.rpush("facts", json.dumps({**facts, "frozen": gc.get_freeze_count()}))
+
+
+class OrphanJob(BaseJob):
+    """Leave a process behind that ends at once."""
+
+    def perform(self) -> None:
+        subprocess.run(["sh", "-c", "true & echo $!"], stdout=subprocess.DEVNULL, check=True)
+
+
+class ExitJob(BaseJob):
+    """End the process as no job should."""
+
+    def perform(self, code: int) -> None:
+        os._exit(code)
 
 
 if os.environ.get("SIDEKICK_TEST_LISTEN"):

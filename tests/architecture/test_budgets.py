@@ -17,9 +17,9 @@ LAZY_IMPORTS = {"apps.py:ready"}
 BROAD = {
     "jobs/execute.py",
     "jobs/failures.py",
-    "worker/supervisor.py",
-    "jobs/commit.py",
+    "worker/births.py",
     "worker/eventloop.py",
+    "jobs/commit.py",
     "worker/intake.py",
     "worker/threads.py",
     "worker/child.py",

@@ -6,35 +6,15 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
-from django_sidekick.worker.offspring import BirthControl
 from tests.app.jobs import EchoJob, GateJob, NoopJob
 from tests.conftest import wait_until
+from tests.worker.family import began_on, children_of, is_alive, kept, members, ready
 from tests.workers import worker_process
 
 pytestmark = pytest.mark.usefixtures("redis")
-
-
-def members(redis):
-    """Return pid -> identity of all that Sidekiq's pages would list."""
-    return {int(name.split(b":")[1]): name.decode() for name in redis.smembers("processes")}
-
-
-def children_of(pid):
-    return {int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-
-
-def began_on(redis, count=1):
-    wait_until(lambda: redis.llen("began") >= count, "the job to begin")
-    return int(redis.lindex("began", -1).split(b":")[1])
-
-
-def ready(redis, count):
-    wait_until(lambda: len(members(redis)) == count, f"{count} members of processes")
-    return members(redis)
 
 
 def test_each_worker_is_a_member_and_the_service_is_not(redis):
@@ -50,7 +30,7 @@ def test_each_worker_is_a_member_and_the_service_is_not(redis):
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
 
-    assert [k for k in redis.keys("sk:*") if not k.startswith(b"sk:push:")] == []
+    assert kept(redis) == []
     assert redis.smembers("processes") == set()
 
 
@@ -86,10 +66,24 @@ def test_children_end_when_their_parent_is_killed(redis):
         began_on(redis)
         worker.kill()
         redis.rpush("gate", "go")
-        wait_until(lambda: not any(Path(f"/proc/{pid}/stat").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2] for pid in orphans), "the orphans to end")
+        wait_until(lambda: not any(is_alive(pid) for pid in orphans), "the orphans to end")
 
     assert redis.lrange("ended", 0, -1) == [b"1"]
-    assert [k for k in redis.keys("sk:*") if not k.startswith(b"sk:push:")] == []
+    assert kept(redis) == []
+
+
+def test_jobs_that_orphans_do_not_end_in_time_go_back(redis):
+    with worker_process("-p", "2", "-c", "1", "-t", "0.5") as worker:
+        ready(redis, 2)
+        orphans = children_of(worker.process.pid)
+        GateJob.perform_later(1)
+        EchoJob.perform_bulk([(n,) for n in range(20)])
+        began_on(redis)
+        worker.kill()
+        wait_until(lambda: not any(is_alive(pid) for pid in orphans), "the orphans to end")
+
+    assert redis.llen("echo") + redis.llen("queue:default") == 21
+    assert kept(redis) == []
 
 
 def test_quiet_gives_back_and_lets_begun_jobs_end(redis):
@@ -107,6 +101,38 @@ def test_quiet_gives_back_and_lets_begun_jobs_end(redis):
         assert worker.wait() == 0
 
 
+@pytest.mark.parametrize("processes", ["0", "1"])
+def test_quiet_gives_back_what_was_fetched_ahead_within_a_second(redis, processes):
+    NoopJob.perform_bulk([(n,) for n in range(3000)])
+    GateJob.perform_later(1)
+    NoopJob.perform_bulk([(n,) for n in range(500)])
+    with worker_process("-p", processes, "-c", "1") as worker:
+        began_on(redis)
+        assert redis.llen("queue:default") < 500, "some are fetched ahead"
+        worker.send(signal.SIGTSTP)
+        wait_until(lambda: redis.llen("queue:default") == 500, "them to be back", 1)
+        redis.rpush("gate", "go")
+        wait_until(lambda: redis.llen("ended") == 1, "the begun job")
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+
+
+def test_two_interrupts_of_all_processes_are_one_drain(redis):
+    with worker_process("-p", "2", "-c", "1") as worker:
+        ready(redis, 2)
+        GateJob.perform_bulk([(1,), (2,)])
+        began_on(redis, 2)
+        for _ in range(2):
+            for pid in (*children_of(worker.process.pid), worker.process.pid):
+                os.kill(pid, signal.SIGINT)
+            wait_until(lambda: worker.output().count("Stopping: 1 jobs") == 2, "both to drain")
+        redis.rpush("gate", "go", "go")
+        assert worker.wait() == 0
+
+    assert (redis.llen("began"), redis.llen("ended"), kept(redis)) == (2, 2, [])
+    assert redis.smembers("processes") == set()
+
+
 def test_term_pushes_back_what_does_not_end(redis):
     GateJob.perform_later(1)
     with worker_process("-p", "1", "-c", "2", "-t", "0.5") as worker:
@@ -116,7 +142,7 @@ def test_term_pushes_back_what_does_not_end(redis):
         assert "pushed back" in worker.output()
 
     assert redis.llen("queue:default") == 1
-    assert [k for k in redis.keys("sk:*") if not k.startswith(b"sk:push:")] == []
+    assert kept(redis) == []
 
 
 class TestDashboard:
@@ -162,73 +188,6 @@ def test_a_job_that_holds_the_gil_does_not_hold_up_the_beat(redis):
     assert redis.llen("began") == 1
 
 
-def test_after_so_many_jobs_a_child_is_succeeded_by_a_new_one(redis):
-    with worker_process("-p", "1", "-c", "1", SIDEKICK_TEST_CHILD_MAX_JOBS="5") as worker:
-        (old,) = ready(redis, 1)
-        EchoJob.perform_bulk([(n,) for n in range(20)])
-        wait_until(lambda: old not in members(redis) and len(members(redis)) == 1, "the successor")
-        wait_until(lambda: redis.llen("echo") == 20, "all jobs")
-        worker.send(signal.SIGTERM)
-        assert worker.wait() == 0
-        assert "was killed" not in worker.output()
-
-
-def test_a_child_that_has_grown_is_succeeded_by_a_new_one(redis):
-    from tests.app.jobs import GrowJob
-
-    with worker_process("-p", "1", "-c", "1", SIDEKICK_TEST_CHILD_MAX_MEMORY_MIB="200") as worker:
-        (old,) = ready(redis, 1)
-        GrowJob.perform_later(300)
-        worker.wait_for("has grown to")
-        wait_until(lambda: old not in members(redis) and len(members(redis)) == 1, "the successor")
-
-
-class TestNewCode:
-    def test_hup_replaces_all_children_and_keeps_the_pid(self, redis):
-        with worker_process("-p", "2", "-c", "1") as worker:
-            old = ready(redis, 2)
-            GateJob.perform_later(1)
-            busy = began_on(redis)
-            worker.send(signal.SIGHUP)
-            wait_until(lambda: len(set(members(redis)) - set(old)) == 2, "the new children", 30)
-            EchoJob.perform_later("new")
-            wait_until(lambda: redis.llen("echo") == 1, "a job of the new ones")
-            assert Path(f"/proc/{busy}").exists(), "the old one ends its job first"
-            redis.rpush("gate", "go")
-            wait_until(lambda: set(members(redis)).isdisjoint(old), "the old ones to leave")
-            wait_until(lambda: len(children_of(worker.process.pid)) == 3, "the old ones to be gone")
-            worker.send(signal.SIGTERM)
-            assert worker.wait() == 0
-
-        assert (redis.llen("began"), redis.llen("ended")) == (1, 1)
-
-    def test_code_that_does_not_start_is_found_out_before(self, redis, tmp_path):
-        (tmp_path / "fragile.py").write_text("from tests.settings import *\n")
-        with worker_process("-p", "1", DJANGO_SETTINGS_MODULE="fragile", PYTHONPATH=f"{tmp_path}:{Path.cwd()}") as worker:
-            old = ready(redis, 1)
-            (tmp_path / "fragile.py").write_text("raise RuntimeError('broken deploy')\n")
-            worker.send(signal.SIGHUP)
-            worker.wait_for("The new code does not start")
-            worker.wait_for("broken deploy")
-            EchoJob.perform_later()
-            wait_until(lambda: redis.llen("echo") == 1, "a job of the old code")
-            assert members(redis) == old
-
-
-def test_reload_starts_anew_when_code_changes(redis, tmp_path):
-    (tmp_path / "edited.py").write_text("from tests.settings import *\n")
-    with worker_process("-p", "0", "--reload", DJANGO_SETTINGS_MODULE="edited", PYTHONPATH=f"{tmp_path}:{Path.cwd()}") as worker:
-        (old,) = ready(redis, 1)
-        later = time.time() + 5
-        os.utime(tmp_path / "edited.py", (later, later))
-        worker.wait_for("starting anew")
-        wait_until(lambda: members(redis) and old not in members(redis), "the new worker")
-        worker.send(signal.SIGTERM)
-        assert worker.wait() == 0
-
-    assert redis.smembers("processes") == set()
-
-
 def test_drain_ends_with_zero(redis):
     EchoJob.perform_bulk([(n,) for n in range(50)])
     EchoJob.set(wait=0.1).perform_later("due soon")
@@ -238,20 +197,3 @@ def test_drain_ends_with_zero(redis):
     assert redis.llen("echo") >= 50
 
 
-def test_listeners_are_told_of_births(redis):
-    with worker_process("-p", "1", SIDEKICK_TEST_LISTEN="1") as worker:
-        ready(redis, 1)
-        worker.wait_for("forked: worker")
-        worker.wait_for("forked: service")
-        worker.wait_for("started: ")
-        worker.send(signal.SIGTERM)
-        worker.wait_for("stopped: ")
-
-
-def test_births_are_put_off_only_when_children_keep_dying_young():
-    births = BirthControl()
-
-    assert births.pause_s(3600) == 0
-    assert [births.pause_s(1) for _ in range(8)] == [0, 1, 2, 4, 8, 16, 30, 30]
-    assert births.pause_s(11) == 0
-    assert births.pause_s(1) == 0

@@ -1,0 +1,221 @@
+"""How children of a supervisor begin, how long they may live, and what is left of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections import Counter
+
+import pytest
+
+from django_sidekick.worker.offspring import BirthControl, reap_strangers
+from tests.app.jobs import EchoJob, ExitJob, FactsJob, GateJob, GrowJob, OrphanJob, StampJob
+from tests.conftest import wait_until
+from tests.worker.family import (
+    began_on,
+    children_of,
+    files_of,
+    is_alive,
+    members,
+    ready,
+    settings_module,
+    state_of,
+    zombies_of,
+)
+from tests.workers import worker_process
+
+pytestmark = pytest.mark.usefixtures("redis")
+
+FORK_FAILS = """
+import errno
+real_fork, calls = os.fork, []
+def fork():
+    calls.append(1)
+    if len(calls) in (1, 4):
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+    return real_fork()
+os.fork = fork
+"""
+
+
+def test_a_fork_that_fails_is_tried_again(redis, tmp_path):
+    with worker_process("-p", "1", "-c", "1", **settings_module(tmp_path, "poor", FORK_FAILS)) as worker:
+        (first,) = ready(redis, 1)
+        files = files_of(worker.process.pid)
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: members(redis) and first not in members(redis), "the next child")
+        assert worker.output().count("Resource temporarily unavailable") == 2
+        assert files_of(worker.process.pid) == files
+        EchoJob.perform_later()
+        wait_until(lambda: redis.llen("echo"), "a job")
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+
+
+@pytest.mark.parametrize("processes", ["0", "1"])
+def test_programs_that_jobs_start_find_clean_signals(redis, processes):
+    with worker_process("-p", processes, "-c", "1"):
+        FactsJob.perform_later()
+        wait_until(lambda: redis.llen("facts"), "the facts")
+
+    facts = json.loads(redis.lpop("facts"))
+    assert int(facts["SigBlk"], 16) == 0
+    assert int(facts["SigIgn"], 16) == 0
+
+
+def test_children_share_what_was_loaded(redis):
+    with worker_process("-p", "1", "-c", "1"):
+        FactsJob.perform_later()
+        wait_until(lambda: redis.llen("facts"), "the facts")
+
+    assert json.loads(redis.lpop("facts"))["frozen"] > 10_000
+
+
+def test_a_hangup_of_the_process_group_ends_no_child(redis):
+    with worker_process("-p", "1", "-c", "1") as worker:
+        listed = ready(redis, 1)
+        GateJob.perform_later(1)
+        for child in children_of(worker.process.pid):
+            os.kill(child, signal.SIGHUP)
+        began_on(redis)
+        redis.rpush("gate", "go")
+        wait_until(lambda: redis.llen("ended") == 1, "the job")
+        assert members(redis) == listed
+
+
+def test_orphans_of_jobs_do_not_stay_as_zombies(redis, tmp_path):
+    adopts = "import ctypes\nctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: as process 1 does\n"
+    with worker_process("-p", "1", "-c", "1", **settings_module(tmp_path, "adopts", adopts)) as worker:
+        (child,) = ready(redis, 1)
+        OrphanJob.perform_bulk([()] * 5)
+        EchoJob.perform_later()
+        wait_until(lambda: redis.llen("echo"), "the jobs")
+        wait_until(lambda: not zombies_of(worker.process.pid), "the zombies to go")
+        os.kill(child, signal.SIGKILL)
+        worker.wait_for("was killed by SIGKILL")
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+
+
+def test_only_strangers_are_taken_out_of_the_process_table():
+    own, stranger = (subprocess.Popen(["sh", "-c", "exit 3"]) for _ in range(2))
+    wait_until(lambda: state_of(own.pid) == state_of(stranger.pid) == "Z", "the ends")
+
+    reap_strangers({own.pid, stranger.pid})
+    assert own.wait() == 3
+    reap_strangers(set())
+    assert state_of(stranger.pid) == ""
+    stranger.wait()
+    reap_strangers(set())
+
+
+def test_a_job_that_ends_its_process_is_to_blame(redis):
+    with worker_process("-p", "1", "-c", "1") as worker:
+        ExitJob.perform_later(3)
+        wait_until(lambda: redis.zcard("dead") == 1, "the poison")
+        assert "ended with 3" in worker.output()
+
+
+def test_an_error_of_ours_that_ends_a_child_is_blamed_on_no_job(redis, tmp_path):
+    fails = """
+from django_sidekick.worker import child
+def look_around(self):
+    if os.path.exists(__file__ + ".fails"):
+        os.unlink(__file__ + ".fails")
+        raise RuntimeError("our own error")
+child.Child._look_around = look_around
+"""
+    with worker_process("-p", "1", "-c", "1", **settings_module(tmp_path, "fails", fails)) as worker:
+        GateJob.perform_later(1)
+        began_on(redis)
+        (tmp_path / "fails.py.fails").touch()
+        worker.wait_for("our own error")
+        worker.wait_for("ended with 70")
+        wait_until(lambda: redis.llen("began") == 2, "the job to run again")
+        assert redis.keys("sk:crashes:*") == []
+        redis.rpush("gate", "go")
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+
+
+def test_a_dismissed_child_that_hangs_is_killed_without_blame(redis, tmp_path):
+    hasty = settings_module(tmp_path, "hasty", "from django_sidekick.worker import supervisor\nsupervisor.KILL_AFTER_S = 0.5\n")
+    with worker_process("-p", "2", "-c", "1", "-t", "0.5", **hasty) as worker:
+        listed = ready(redis, 2)
+        GateJob.perform_later(1)
+        hung = began_on(redis)
+        os.kill(hung, signal.SIGSTOP)
+        wait_until(lambda: state_of(hung) == "T", "the stop")
+        redis.lpush(f"{listed[hung]}-signals", "TERM")
+        worker.wait_for("does not end: killed")
+        wait_until(lambda: redis.llen("began") == 2, "its job to run elsewhere")
+        assert not is_alive(hung)
+        assert redis.keys("sk:crashes:*") == []
+        assert len(children_of(worker.process.pid)) == 2
+        redis.rpush("gate", "go")
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+
+
+def test_after_so_many_jobs_a_child_is_succeeded_by_a_new_one(redis):
+    with worker_process("-p", "1", "-c", "1", SIDEKICK_TEST_CHILD_MAX_JOBS="5") as worker:
+        (old,) = ready(redis, 1)
+        EchoJob.perform_bulk([(n,) for n in range(20)])
+        wait_until(lambda: old not in members(redis) and len(members(redis)) == 1, "the successor")
+        wait_until(lambda: redis.llen("echo") == 20, "all jobs")
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+        assert "was killed" not in worker.output()
+
+
+def test_a_child_that_has_grown_is_succeeded_by_a_new_one(redis):
+    with worker_process("-p", "1", "-c", "1", SIDEKICK_TEST_CHILD_MAX_MEMORY_MIB="200") as worker:
+        (old,) = ready(redis, 1)
+        GrowJob.perform_later(300)
+        worker.wait_for("has grown to")
+        wait_until(lambda: old not in members(redis) and len(members(redis)) == 1, "the successor")
+
+
+def test_births_are_put_off_only_when_children_keep_dying_young():
+    births = BirthControl()
+
+    assert births.pause_s(3600) == 0
+    assert [births.pause_s(1) for _ in range(8)] == [0, 1, 2, 4, 8, 16, 30, 30]
+    assert births.pause_s(11) == 0
+    assert births.pause_s(1) == 0
+
+
+def test_births_for_memory_become_rare_when_new_children_are_too_big():
+    births = BirthControl(30, 600)
+
+    assert [births.pause_s(5) for _ in range(13)] == [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]
+    assert births.pause_s(31) == 0
+
+
+def test_a_memory_limit_below_the_base_size_is_said_once_and_does_not_churn(redis, tmp_path):
+    often = settings_module(tmp_path, "often", "from django_sidekick.worker import memory\nmemory.LOOK_EVERY_S = 0.1\n")
+    with worker_process("-p", "1", "-c", "1", SIDEKICK_TEST_CHILD_MAX_MEMORY_MIB="20", **often) as worker:
+        worker.wait_for("CHILD_MAX_MEMORY_MIB is 20, but a worker process has")
+        seen = set()
+        wait_until(lambda: seen.update(members(redis)) or len(seen) == 4, "four children")
+        wait_until(lambda: len(ready(redis, 1)) == 1, "the fourth alone")
+        (last,) = members(redis)
+        with pytest.raises(pytest.fail.Exception):
+            wait_until(lambda: last not in members(redis), "a fifth, which must not come for 4 s", 2)
+        assert worker.output().count("CHILD_MAX_MEMORY_MIB") == 1
+        assert "has grown" not in worker.output()
+
+
+def test_the_limit_of_jobs_is_noticed_soon(redis):
+    """What still runs after it is bounded by the successor's birth and a fetch for each job."""
+    StampJob.perform_bulk([(n,) for n in range(6000)])
+    with worker_process("-p", "1", "-c", "1", SIDEKICK_TEST_CHILD_MAX_JOBS="100") as worker:
+        wait_until(lambda: redis.llen("stamps") == 6000, "the jobs", 60)
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+
+    ran = Counter(entry.split(b":")[1] for entry in redis.lrange("stamps", 0, -1))
+    assert max(ran.values()) < 1500
+    assert sorted(ran.values())[-2] >= 100
