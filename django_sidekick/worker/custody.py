@@ -12,8 +12,9 @@ from django_sidekick.broker import connection
 from django_sidekick.broker.beats import ProcessBeat
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.ownership import RENEW_EVERY_S
-from django_sidekick.broker.patience import Patience
+from django_sidekick.broker.patience import REFUSALS, Patience
 from django_sidekick.broker.recovery import OwnerRegister
+from django_sidekick.broker.waiting import BLOCK_S
 from django_sidekick.exceptions import BrokerUnavailable, Fenced
 from django_sidekick.worker import journal
 from django_sidekick.worker.display import BEAT_S, Display, ProcessInfo
@@ -24,6 +25,7 @@ logger = logging.getLogger("sidekick")
 
 TRY_AGAIN_S = 1.0
 WARN_EVERY_S = 5.0
+SWEEP_FOR_S = BLOCK_S + 1.0
 SOCKET_TIMEOUT_S = 2.0
 
 
@@ -39,11 +41,13 @@ class Custody:
     """Keeps what children hold safe from outside, so that a job that holds the GIL cannot make one look dead.
 
     Made before the first fork, it connects after it. Each call is tried once: while Redis is away all rest for
-    a second, so that the supervisor is never held up for longer than one time-out.
+    a second, so that the supervisor is never held up for longer than one time-out a turn. What Redis refuses is
+    passed over until its next time. Raise ConfigurationError if RUNTIME_DIR is not safe.
     """
 
     def __init__(self, options: WorkerOptions, events_of: EventsOf | None = None) -> None:
         settings = options.settings
+        journal.make_directory(settings.runtime_dir)
         self._options = options
         self._client = connection.client(settings, socket_timeout_s=SOCKET_TIMEOUT_S)
         self._patience = Patience(self._client)
@@ -51,8 +55,11 @@ class Custody:
         self._take_over = TakeOver(self._owners, settings, events_of)
         self._beats = ProcessBeat(self._client, Keys(settings.key_prefix))
         self._dead: dict[str, bool] = {}
+        self._sweep_until: dict[str, float] = {}
         self._renew_at = 0.0
+        self._bury_at = 0.0
         self._beat_at: dict[str, float] = {}
+        self._shown: set[str] = set()
         self._rest_until = 0.0
         self._warned_at = float("-inf")
 
@@ -68,17 +75,21 @@ class Custody:
         now = time.monotonic()
         if now < self._rest_until:
             return
-        for identity in list(self._dead):
-            self._try(partial(self._recover, identity))
         wards = list(wards)
         if now >= self._renew_at:
-            self._renew_at = now + RENEW_EVERY_S
-            for ward in wards:
-                self._try(partial(self._owners.renew, ward.identity))
+            self.renew(wards)
+        self._look_after_the_dead(now)
         for ward in wards:
             if now >= self._beat_at.get(ward.identity, 0.0):
                 self._beat_at[ward.identity] = now + BEAT_S
                 self._try(partial(self._beat, ward, on_signal))
+        for identity in self._shown - {ward.identity for ward in wards} - self._dead.keys():
+            self._try(partial(self._take_down, identity))
+
+    def renew(self, wards: Iterable[Ward]) -> None:
+        """Renew all leases; if one could not be, all again as soon as Redis is tried again."""
+        done = [self._try(partial(self._owners.renew, ward.identity)) for ward in wards]
+        self._renew_at = time.monotonic() + (RENEW_EVERY_S if all(done) else TRY_AGAIN_S)
 
     def beat_soon(self, identity: str) -> None:
         """Let the next turn show this child anew."""
@@ -91,27 +102,50 @@ class Custody:
         """
         self._beat_at.pop(identity, None)
         self._dead[identity] = blame
-        if time.monotonic() >= self._rest_until:
-            self._try(lambda: self._recover(identity))
+        self._try_to_recover(identity)
 
     @property
     def has_dead(self) -> bool:
         """Whether a dead child is still to be recovered, and Redis is there for it."""
-        return bool(self._dead) and time.monotonic() >= self._rest_until
+        return bool(self._dead) and time.monotonic() >= max(self._rest_until, self._bury_at)
+
+    def _look_after_the_dead(self, now: float) -> None:
+        """Recover whom we could not; sweep again after whom we could, for the server may not know of the death yet.
+
+        Until it does it may serve the dead child's BLMOVE, and so move one more job into its wake list.
+        """
+        if now >= self._bury_at:
+            for identity in list(self._dead):
+                self._try_to_recover(identity)
+        for identity, until in list(self._sweep_until.items()):
+            self._try(partial(self._owners.recover, identity, certain=True))
+            if now > until:
+                self._sweep_until.pop(identity)
+
+    def _try_to_recover(self, identity: str) -> None:
+        if not self._try(partial(self._recover, identity)):
+            self._bury_at = time.monotonic() + TRY_AGAIN_S
 
     def _recover(self, identity: str) -> None:
         began, returned, settled, more = time.perf_counter(), 0, 0, True
         while more:
             taken = self._take_over.slice(identity, certain=True, blame=self._dead[identity])
             returned, settled, more = returned + taken.returned, settled + taken.settled, taken.more
-        self._beats.leave(identity)
+        self._take_down(identity)
         self._dead.pop(identity)
+        self._sweep_until[identity] = time.monotonic() + SWEEP_FOR_S
         if returned or settled:
             took_ms = (time.perf_counter() - began) * 1000
             logger.warning(
                 "%s is gone: %d jobs are back in their queues, %d that it had finished are settled (%.0f ms).",
                 identity, returned, settled, took_ms,
             )  # fmt: skip
+
+    def _take_down(self, identity: str) -> None:
+        """Show it no longer: it is dead, or goes by another name."""
+        self._beats.leave(identity)
+        self._shown.discard(identity)
+        self._beat_at.pop(identity, None)
 
     def _beat(self, ward: Ward, on_signal: Callable[[str, str], None]) -> None:
         options = self._options
@@ -120,17 +154,29 @@ class Custody:
         )
         path = journal.path_of(options.settings.runtime_dir, ward.identity)
         running = journal.read(path).running
+        self._shown.add(ward.identity)
         asked = Display(self._beats, info).beat(ward.identity, running, quiet=ward.quiet)
         if asked:
             on_signal(ward.identity, asked)
 
-    def _try(self, action: Callable[[], object]) -> None:
+    def _try(self, action: Callable[[], object]) -> bool:
+        """Act once, unless we rest. Return False if it is to be done again."""
+        if time.monotonic() < self._rest_until:
+            return False
         try:
             self._patience.call(action, deadline=time.monotonic())
         except Fenced:  # others have taken its jobs: it finds out by itself and takes a new name
-            return
+            return True
         except BrokerUnavailable as error:
             self._rest_until = time.monotonic() + TRY_AGAIN_S
-            if time.monotonic() - self._warned_at > WARN_EVERY_S:
-                self._warned_at = time.monotonic()
-                logger.warning("%s The supervisor tries again.", error)
+            self._warn(str(error))
+            return False
+        except REFUSALS as error:
+            self._warn(f"Redis refuses: {error}.")
+            return False
+        return True
+
+    def _warn(self, what: str) -> None:
+        if time.monotonic() - self._warned_at > WARN_EVERY_S:
+            self._warned_at = time.monotonic()
+            logger.warning("%s The supervisor tries again.", what)

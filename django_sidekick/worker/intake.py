@@ -150,6 +150,8 @@ class Intake:
     def push_back_running(self) -> int:
         """Return the jobs that are still running to their queues: what they do from now on counts for nothing."""
         running = [delivery for delivery in self.slots.running if delivery]
+        ended = {outcome.delivery.tag for outcome in list(self.finished)}  # asked last: these are settled
+        running = [delivery for delivery in running if delivery.tag not in ended]
         self._abandoned |= {delivery.tag for delivery in running}
         return self._return(running)
 
@@ -167,6 +169,7 @@ class Intake:
             self.buffer.clear()
             self.ownership.start_over()
             self.journal.move_to(path_of(self.journal.path.parent, self.ownership.identity))
+            self.slots.follow()
 
     def stop_fetching(self) -> None:
         """Begin the quiet: no thread takes anything new from Redis. Idle threads end soon."""

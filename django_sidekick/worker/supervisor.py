@@ -176,6 +176,7 @@ class Supervisor:
             elif name == "SIGHUP":
                 self._renewal.ask()
         if self._renewal.is_agreed() and self._stopping_since is None:
+            self._custody.renew(c.as_ward() for c in self._workers() if c.is_ready)
             self._renewal.carry_out(
                 [(c.pid, c.role, c.link.keep_over_exec(), c.identity) for c in self._children]
             )
