@@ -15,14 +15,13 @@ from django_sidekick.broker.broker import run
 from django_sidekick.broker.connection import Client, Line
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.patience import Patience
-from django_sidekick.broker.recovery import LEASE_S, REMEMBER_S, SLICE
+from django_sidekick.broker.recovery import ENDS, GOES_ON, LEASE_S, REMEMBER_S, SLICE
 from django_sidekick.broker.waiting import BLOCK_S, QueueWait
 from django_sidekick.conf import Settings
 from django_sidekick.wire.outcome import Delivery, Outcome
 
 RENEW_EVERY_S = 5
 MAX_QUEUES = 256
-ENDS, GOES_ON = 1, 2
 _new_delivery: Callable[[tuple[int, str, bytes]], Delivery] = partial(tuple.__new__, Delivery)
 """Delivery's own __new__ takes three times as long: once a job."""
 
@@ -50,6 +49,8 @@ class Ownership:
         self.sequence = 0
         self.oldest_tag = 0
         self._paused: frozenset[int] = frozenset()
+        self.on_new_identity: Callable[[str], None] = _nobody
+        """Told of a new identity before anything is held under it. Any thread may call."""
         self._enter(new_identity())
 
     def _enter(self, identity: str) -> None:
@@ -70,9 +71,10 @@ class Ownership:
         Tags go on counting, so that a job that is still running cannot settle one of the new hash.
         """
         self.oldest_tag = (self.sequence + 1) * MAX_QUEUES
-        old = [self.keys.owners, self.inflight, *self._queue_keys, *self._wake_keys]
-        words = [self.identity, SLICE, GOES_ON, REMEMBER_S]
+        old = self._recovery_keys()
+        words = [self.identity, *SLICE, GOES_ON, REMEMBER_S]
         self._enter(new_identity())
+        self.on_new_identity(self.identity)
         self.register()
         self._run(self.client, "recover", old, words)
 
@@ -129,17 +131,25 @@ class Ownership:
         """Return jobs to the front of their queues, in their old order. Return how many were still held."""
         tags = sorted((delivery.tag for delivery in deliveries), reverse=True)
         return int(
-            self._run(self.client, "give_back", [self.inflight, *self._queue_keys], tags)
+            self._run(self.client, "give_back", [self.inflight, self.keys.dead, *self._queue_keys], tags)
         )
 
     def leave(self) -> int:
-        """Return all that is still held and end the ownership. Return the number of jobs returned."""
-        total, more = 0, True
-        keys = [self.keys.owners, self.inflight, *self._queue_keys, *self._wake_keys]
+        """Return all that is still held and end the ownership. Return the number of jobs returned.
+
+        It is forgotten at once only if the server serves no wait of it any more; else others sweep once more.
+        """
+        total, more, keys = 0, True, self._recovery_keys()
         while more:
-            count, more = self._run(self.client, "recover", keys, [self.identity, SLICE, ENDS, 0])
+            why = GOES_ON if self.wait.may_be_served else ENDS
+            words = [self.identity, *SLICE, why, REMEMBER_S]
+            count, more = self._run(self.client, "recover", keys, words)
             total += max(count, 0)
         return total
+
+    def _recovery_keys(self) -> list[str]:
+        keys = [self.keys.owners, self.inflight, self.keys.dead]
+        return keys + self._queue_keys + self._wake_keys
 
     def close(self) -> None:
         """Close the connections."""
@@ -162,3 +172,7 @@ class Ownership:
             at += count
         self.sequence = sequence
         return deliveries
+
+
+def _nobody(identity: str) -> None:
+    """Listen to nothing."""

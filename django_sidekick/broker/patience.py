@@ -37,6 +37,10 @@ _AWAY_WORDS = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN",
 """First words of other replies that mean the same: the server is there, but not now."""
 
 
+REFUSALS = (redis.RedisError,)
+"""What passes out of Patience.call() where there is a deadline, beside its own two: Redis is there, and says no."""
+
+
 def is_fenced(error: redis.RedisError) -> bool:
     """Tell whether a script refused because recovery has taken this process' jobs."""
     return str(error).startswith("FENCED")

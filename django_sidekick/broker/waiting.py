@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import selectors
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 BLOCK_S = 2
 CALL_OFF_AGAIN_S = 0.01
+SERVED_UNTIL_S = 10.0
+"""A wait whose answer was never read may be served for BLOCK_S after it arrives, however late that is."""
 
 
 class QueueWait:
@@ -37,7 +40,14 @@ class QueueWait:
         self._ids: dict[int, int] = {}
         self._lock = threading.Lock()
         self._called_off = threading.Event()
+        self._is_open = False
+        self._served_until = 0.0
         self.may_have_woken = True
+
+    @property
+    def may_be_served(self) -> bool:
+        """Whether the server may still put a job aside for us: a wait is open, or was cut off lately."""
+        return self._is_open or time.monotonic() < self._served_until
 
     def wait(self, indexes: Sequence[int], timeout_s: float = BLOCK_S) -> None:
         """Return when one of these queues had a job, in time, or when called off. Raise redis-py's errors."""
@@ -46,6 +56,7 @@ class QueueWait:
         if not indexes:
             self._called_off.wait(timeout_s)
             return
+        self._is_open = True
         try:
             waiting = dict(self._arm(index, timeout_s) for index in indexes)
             self._read(waiting, timeout_s=timeout_s + 5)
@@ -53,12 +64,15 @@ class QueueWait:
                 self._unblock(waiting.values())
                 self._read(waiting, timeout_s=CALL_OFF_AGAIN_S)
         except BaseException:
+            self._served_until = time.monotonic() + SERVED_UNTIL_S
             self.close()
             raise
+        finally:
+            self._is_open = False
 
     def settled(self) -> None:
         """Note that a fetch has adopted the wake lists since the last wait: the next need not look."""
-        self.may_have_woken = False
+        self.may_have_woken = self.may_be_served
 
     def nudge(self) -> None:
         """End a wait for no queue at all. Touches no connection."""

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from django.dispatch import Signal
 
@@ -43,8 +44,8 @@ LOOK_EVERY_S = 1.0
 class Child:
     """All actors of one process. Signal handlers only set flags here; `run` is the main thread's loop.
 
-    With a `link` it has a supervisor, which renews its lease, shows it, and recovers it; it drains when the
-    link breaks, for then the supervisor is dead. Without one it does all of that itself, and a service's work.
+    With a `link` it has a supervisor, which renews its lease too, shows it, and recovers it; it drains when the
+    link breaks, for then the supervisor is dead. Without one it shows itself, and does a service's work.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Child:
             self.ownership, executor, order, self._journal(), self._sizes(), events_of
         )
         self.link = link
+        self.ownership.on_new_identity = partial(self._tell, "identity")
         self.service = None if link else Service(options.settings, events_of)
         self._job_log = job_log
         self._woken = Wake(link)
@@ -104,13 +106,14 @@ class Child:
         self._beat = Ticker("heartbeat", self.heartbeat.turn)
         self._lease = Ticker("lease", Lease(own, self.intake).turn)
         self._tickers = [
+            self._lease,
             Ticker("keeper", Keeper(self.intake).tick),
             Ticker("counts", self._counts.turn),
         ]
         if self._job_log:
             self._tickers.append(Ticker("log", self._job_log.turn))
         if not self.link:
-            self._tickers += [self._lease, self._beat]
+            self._tickers.append(self._beat)
 
     def start(self) -> None:
         """Register in Redis, however long it takes to answer, tell the listeners, then start all threads.
@@ -219,13 +222,12 @@ class Child:
         self._announce(signals.worker_stopped)
 
     def _look_around(self) -> None:
-        """Tell the supervisor what it cannot see; if it is dead, renew the lease ourselves and drain."""
+        """Tell the supervisor what it cannot see; if it is dead, drain."""
         if not self.link:
             return
         if self.link.is_broken:
             logger.warning("The supervisor is gone: draining.")
             Absence.is_told_by_supervisor = False
-            self._lease.start()
             self.ask_stop()
             return
         self._tell("identity", self.ownership.identity)
@@ -274,6 +276,8 @@ class Child:
             self.ownership.patience.call(lambda: self._beats.leave(self.ownership.identity))
         else:
             self.heartbeat.leave()
+        self._lease.stop()
+        self._lease.join(AWAY_AT_THE_END_S)  # a renewal after the end would find a fence, and begin anew
         self.ownership.wait.close()
         self.ownership.leave()
         self.intake.journal.remove()

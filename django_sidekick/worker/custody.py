@@ -12,8 +12,9 @@ from django_sidekick.broker import connection
 from django_sidekick.broker.beats import ProcessBeat
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.ownership import RENEW_EVERY_S
-from django_sidekick.broker.patience import Patience
+from django_sidekick.broker.patience import REFUSALS, Patience
 from django_sidekick.broker.recovery import OwnerRegister
+from django_sidekick.broker.waiting import BLOCK_S
 from django_sidekick.exceptions import BrokerUnavailable, Fenced
 from django_sidekick.worker import journal
 from django_sidekick.worker.display import BEAT_S, Display, ProcessInfo
@@ -24,6 +25,8 @@ logger = logging.getLogger("sidekick")
 
 TRY_AGAIN_S = 1.0
 LOOK_EVERY_S = 2.0
+WARN_EVERY_S = 5.0
+SWEEP_FOR_S = BLOCK_S + 1.0
 SOCKET_TIMEOUT_S = 2.0
 
 
@@ -39,12 +42,14 @@ class Custody:
     """Keeps what children hold safe from outside, so that a job that holds the GIL cannot make one look dead.
 
     Made before the first fork, it connects after it. Each call is tried once: while Redis is away all rest for
-    a second, so that the supervisor is never held up for longer than one time-out. It is the one that says so,
-    for its children too, and finds out within 5 s with nothing else to do.
+    a second, so that the supervisor is never held up for longer than one time-out a turn. It is the one that says
+    so, for its children too, and finds out within 5 s with nothing else to do. What Redis refuses is passed over
+    until its next time. Raise ConfigurationError if RUNTIME_DIR is not safe.
     """
 
     def __init__(self, options: WorkerOptions, events_of: EventsOf | None = None) -> None:
         settings = options.settings
+        journal.make_directory(settings.runtime_dir)
         self._options = options
         self._client = connection.client(settings, socket_timeout_s=SOCKET_TIMEOUT_S)
         self._patience = Patience(self._client)
@@ -52,9 +57,13 @@ class Custody:
         self._take_over = TakeOver(self._owners, settings, events_of)
         self._beats = ProcessBeat(self._client, Keys(settings.key_prefix))
         self._dead: dict[str, bool] = {}
+        self._sweep_until: dict[str, float] = {}
         self._renew_at = 0.0
+        self._bury_at = 0.0
         self._beat_at: dict[str, float] = {}
         self._look_at = 0.0
+        self._warned_at = float("-inf")
+        self._shown: set[str] = set()
         self._rest_until = 0.0
         self._misses = 0
 
@@ -72,19 +81,23 @@ class Custody:
             return
         if now >= self._look_at and self._try(self._client.ping):
             self._look_at = now + LOOK_EVERY_S
-        for identity in list(self._dead):
-            self._try(partial(self._recover, identity))
         wards = list(wards)
-        if now >= self._renew_at and all(
-            self._try(partial(self._owners.renew, ward.identity)) for ward in wards
-        ):
-            self._renew_at = now + RENEW_EVERY_S
+        if now >= self._renew_at:
+            self.renew(wards)
+        self._look_after_the_dead(now)
         for ward in wards:
             if now >= self._beat_at.get(ward.identity, 0.0) and self._try(partial(self._beat, ward, on_signal)):
                 self._beat_at[ward.identity] = now + BEAT_S
+        for identity in self._shown - {ward.identity for ward in wards} - self._dead.keys():
+            self._try(partial(self._take_down, identity))
         if time.monotonic() >= self._rest_until:  # all that was due has gone through
             self._misses = 0
             self._patience.absence.met()
+
+    def renew(self, wards: Iterable[Ward]) -> None:
+        """Renew all leases; if one could not be, all again as soon as Redis is tried again."""
+        done = [self._try(partial(self._owners.renew, ward.identity)) for ward in wards]
+        self._renew_at = time.monotonic() + (RENEW_EVERY_S if all(done) else TRY_AGAIN_S)
 
     def beat_soon(self, identity: str) -> None:
         """Let the next turn show this child anew."""
@@ -97,26 +110,50 @@ class Custody:
         """
         self._beat_at.pop(identity, None)
         self._dead[identity] = blame
-        self._try(partial(self._recover, identity))
+        self._try_to_recover(identity)
 
     @property
     def has_dead(self) -> bool:
         """Whether a dead child is still to be recovered, and Redis is there for it."""
-        return bool(self._dead) and time.monotonic() >= self._rest_until
+        return bool(self._dead) and time.monotonic() >= max(self._rest_until, self._bury_at)
+
+    def _look_after_the_dead(self, now: float) -> None:
+        """Recover whom we could not; sweep again after whom we could, for the server may not know of the death yet.
+
+        Until it does it may serve the dead child's BLMOVE, and so move one more job into its wake list.
+        """
+        if now >= self._bury_at:
+            for identity in list(self._dead):
+                self._try_to_recover(identity)
+        for identity, until in list(self._sweep_until.items()):
+            self._try(partial(self._owners.recover, identity, certain=True))
+            if now > until:
+                self._sweep_until.pop(identity)
+
+    def _try_to_recover(self, identity: str) -> None:
+        if not self._try(partial(self._recover, identity)):
+            self._bury_at = time.monotonic() + TRY_AGAIN_S
 
     def _recover(self, identity: str) -> None:
         began, returned, settled, more = time.perf_counter(), 0, 0, True
         while more:
             taken = self._take_over.slice(identity, certain=True, blame=self._dead[identity])
             returned, settled, more = returned + taken.returned, settled + taken.settled, taken.more
-        self._beats.leave(identity)
+        self._take_down(identity)
         self._dead.pop(identity)
+        self._sweep_until[identity] = time.monotonic() + SWEEP_FOR_S
         if returned or settled:
             took_ms = (time.perf_counter() - began) * 1000
             logger.warning(
                 "%s is gone: %d jobs are back in their queues, %d that it had finished are settled (%.0f ms).",
                 identity, returned, settled, took_ms,
             )  # fmt: skip
+
+    def _take_down(self, identity: str) -> None:
+        """Show it no longer: it is dead, or goes by another name."""
+        self._beats.leave(identity)
+        self._shown.discard(identity)
+        self._beat_at.pop(identity, None)
 
     def _beat(self, ward: Ward, on_signal: Callable[[str, str], None]) -> None:
         options = self._options
@@ -125,12 +162,13 @@ class Custody:
         )
         path = journal.path_of(options.settings.runtime_dir, ward.identity)
         running = journal.read(path).running
+        self._shown.add(ward.identity)
         asked = Display(self._beats, info).beat(ward.identity, running, quiet=ward.quiet)
         if asked:
             on_signal(ward.identity, asked)
 
     def _try(self, action: Callable[[], object]) -> bool:
-        """Call once. Return False if it is still to be done: Redis is away, or was just now."""
+        """Act once, unless we rest. Return False if it is to be done again."""
         if time.monotonic() < self._rest_until:
             return False
         try:
@@ -143,4 +181,12 @@ class Custody:
             if self._misses > 1:  # the first may only have met a connection that was cut
                 self._patience.absence.missed(error.__cause__ or error)
             return False
+        except REFUSALS as error:
+            self._warn_of_refusal(error)
+            return False
         return True
+
+    def _warn_of_refusal(self, error: Exception) -> None:
+        if time.monotonic() - self._warned_at > WARN_EVERY_S:
+            self._warned_at = time.monotonic()
+            logger.warning("Redis refuses: %s. The supervisor tries again.", error)

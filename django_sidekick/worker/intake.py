@@ -151,6 +151,8 @@ class Intake:
     def push_back_running(self) -> list[Delivery]:
         """Return the jobs that still run, now back in their queues: what they do from now on counts for nothing."""
         running = [delivery for delivery in self.slots.running if delivery]
+        ended = {outcome.delivery.tag for outcome in list(self.finished)}  # asked last: these are settled
+        running = [delivery for delivery in running if delivery.tag not in ended]
         self._abandoned |= {delivery.tag for delivery in running}
         return running if self._return(running) else []
 
@@ -168,6 +170,7 @@ class Intake:
             self.buffer.clear()
             self.ownership.start_over()
             self.journal.move_to(path_of(self.journal.path.parent, self.ownership.identity))
+            self.slots.follow()
 
     def fetch_little_after(self, jobs: int) -> None:
         """Once so many are finished, take only what free threads can begin."""

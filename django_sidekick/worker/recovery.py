@@ -10,12 +10,12 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from django_sidekick.broker import settling
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.ownership import MAX_QUEUES, RENEW_EVERY_S, Ownership
-from django_sidekick.broker.patience import Patience
+from django_sidekick.broker.patience import REFUSALS, Patience
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings
 from django_sidekick.exceptions import Fenced, MalformedPayload, ProcessDied
@@ -33,8 +33,12 @@ logger = logging.getLogger("sidekick")
 LOOK_EVERY_S = 2.0
 REST_S = 0.005
 CRASHES_ALLOWED = 2
-YOUNG_JOURNAL_S = 60.0
+SILENCE_S = 5.0
+GRACE_S = RENEW_EVERY_S + 1.5
+WARN_EVERY_S = 5.0
+OLD_JOURNAL_S = 1200.0
 EventsOf = Callable[[Sequence[Outcome]], bytes]
+T = TypeVar("T")
 
 
 class TakenOver(NamedTuple):
@@ -62,6 +66,7 @@ class TakeOver:
         self._rules = RetryRules(settings.max_retries, settings.wire_times)
         self._runtime_dir = settings.runtime_dir
         self._events_of = events_of
+        self._read: set[str] = set()
 
     def slice(self, identity: str, *, certain: bool = False, blame: bool = True) -> TakenOver:
         """Bring back one slice; repeat while `more`. Raise redis-py's errors, after which a repeat is safe.
@@ -74,16 +79,18 @@ class TakeOver:
         path = journal.path_of(self._runtime_dir, identity)
         if queues is None:
             if certain:
-                path.unlink(missing_ok=True)
+                journal.remove_free(path)
             return TakenOver(0, 0, 0, more=False)
-        if path.exists():
+        if identity not in self._read and path.exists():
             entries = journal.read(path)
             settled = self._settle_finished(identity, queues, entries)
             if blame and (certain or not _is_alive(identity)):
                 buried = self._bury_killers(identity, queues, entries)
+        self._read.add(identity)  # once, however many slices
         recovered = self._owners.recover(identity, certain=certain)
-        if not recovered.more and not self._owners.is_known(identity):
-            path.unlink(missing_ok=True)
+        if not recovered.more:
+            self._read.discard(identity)
+            journal.remove_free(path)
         return TakenOver(max(recovered.jobs, 0), settled, buried, recovered.more)
 
     def _settle_finished(self, identity: str, queues: list[str], entries: Entries) -> int:
@@ -91,8 +98,8 @@ class TakeOver:
         outcomes = []
         for tag, raw in held.items():
             delivery = Delivery(tag, queues[tag % MAX_QUEUES], raw)
-            _, started_at_s, duration_s = entries.finished[tag]
-            outcome = Outcome("done", delivery, parse(raw), started_at_s, duration_s)
+            _, started_at_s, duration_s, kind = entries.finished[tag]
+            outcome = Outcome(kind, delivery, parse(raw), started_at_s, duration_s)
             outcomes.append(outcome._replace(follow_ups=self._event(outcome)))
         return self._owners.settle(identity, outcomes) if outcomes else 0
 
@@ -127,31 +134,63 @@ class TakeOver:
 
 
 class Recovery:
-    """Every running worker looks for owners whose lease is over; which of them is first does not matter."""
+    """Every running worker looks for owners whose lease is over; which of them is first does not matter.
+
+    After an outage all leases are over though nobody has died: nobody is recovered before all had time to renew.
+    """
 
     def __init__(self, owners: OwnerRegister, take_over: TakeOver, patience: Patience) -> None:
         self._owners = owners
         self._take_over = take_over
         self._patience = patience
         self._counted: dict[str, int] = {}
+        self._heard_at = time.monotonic()
+        self._hold_until = 0.0
+        self._warned_at = float("-inf")
 
     def turn(self) -> float:
-        """Return one slice of each dead owner's jobs. Return the seconds to rest before the next turn."""
+        """Return one slice of each dead owner's jobs. Return the seconds to rest before the next turn.
+
+        Each is tried once: one that Redis refuses to recover holds up no other.
+        """
         more = False
-        for identity in self._patience.call(self._owners.overdue):
+        for identity in self._hear(self._owners.overdue):
+            if time.monotonic() < self._hold_until:
+                break
             more |= self._recover(identity)
         return REST_S if more else LOOK_EVERY_S * random.uniform(0.75, 1.25)
 
     def _recover(self, identity: str) -> bool:
-        taken = self._patience.call(lambda: self._take_over.slice(identity))
+        try:
+            taken = self._hear(
+                lambda: self._take_over.slice(identity), deadline=time.monotonic()
+            )
+        except REFUSALS as error:
+            if time.monotonic() - self._warned_at > WARN_EVERY_S:
+                self._warned_at = time.monotonic()
+                logger.warning("%s is gone, and its jobs stay with it for now: %s", identity, error)
+            return False
         self._counted[identity] = self._counted.get(identity, 0) + taken.returned
         if not taken.more and (jobs := self._counted.pop(identity)):
             logger.warning("%s is gone: its %d jobs are back in their queues.", identity, jobs)
         return taken.more
 
+    def _hear(self, action: Callable[[], T], deadline: float | None = None) -> T:
+        """Ask Redis. After an answer that was long in coming, recover nobody for one period of renewal."""
+        answer = self._patience.call(action, deadline=deadline)
+        now = time.monotonic()
+        if now - self._heard_at > SILENCE_S:
+            self._hold_until = now + GRACE_S
+        self._heard_at = now
+        return answer
+
 
 class Lease:
-    """Renew this process' lease every 5 s; it lasts 15 s of Redis' clock."""
+    """Renew this process' lease every 5 s; it lasts 15 s of Redis' clock.
+
+    Under a supervisor both do: the supervisor for a child whose job holds the GIL, the child for a supervisor that
+    is dead, stopped, or loads new code. It lapses only if both are silent.
+    """
 
     def __init__(self, ownership: Ownership, intake: Intake) -> None:
         self._ownership = ownership
@@ -168,13 +207,18 @@ class Lease:
 
 
 def sweep_journals(runtime_dir: Path, is_known: Callable[[str], bool]) -> None:
-    """Delete journals of processes that hold nothing any more: what a machine that fell over has left.
+    """Delete journals that nobody holds and no owner here needs: what a machine that fell over has left.
 
-    `is_known` tells whether anything may still be held under an identity (OwnerRegister.is_known). A young one may be that of a process which has not registered yet.
+    `is_known` tells whether anything may still be held under an identity (OwnerRegister.is_known). The directory
+    is one for all projects of a user, each with a Redis of its own. So one that is held is touched:
+    its age is how long its process may be dead, and only after 20 minutes has its own project recovered it.
     """
     for path in runtime_dir.glob("*.journal"):
         with contextlib.suppress(FileNotFoundError):
-            is_old = time.time() - path.stat().st_mtime > YOUNG_JOURNAL_S
+            if journal.is_held(path):
+                os.utime(path)
+                continue
+            is_old = time.time() - path.stat().st_mtime > OLD_JOURNAL_S
             if is_old and not is_known(path.name.removesuffix(".journal")):
                 path.unlink()
 

@@ -19,17 +19,16 @@ class Slots:
         self.running: list[Delivery | None] = [None] * sum(sizes)
         self.threads = sizes.threads
         self.of_coroutines = range(sizes.threads, sum(sizes))
-        self.begin = self._begin(journal)
-        self.end = self._end(journal, finish)
-        self._tags = journal.tags
+        self._journal = journal
+        self._write(finish)
 
     def not_begun(self, slot: int) -> None:
         """Say that its job does not run after all. The slot stays taken."""
-        self._tags[slot] = 0
+        self._journal.tags[slot] = 0
 
     def leave(self, slot: int) -> None:
         """Say that the slot runs nothing any more, without an end of its job."""
-        self._tags[slot] = 0
+        self._journal.tags[slot] = 0
         self.running[slot] = None
 
     @property
@@ -42,8 +41,10 @@ class Slots:
         """Number of threads inside a job, or waiting for a place on the loop."""
         return self.threads - self.running[: self.threads].count(None)
 
-    def _begin(self, journal: Journal) -> Callable[[int, Delivery, float], None]:
-        running, tags, since = self.running, journal.tags, journal.since
+    def _write(self, finish: Callable[[Outcome], None]) -> None:
+        """Make begin, end and follow, which share where they write: an attribute would cost each job its look-up."""
+        journal, running = self._journal, self.running
+        tags, since, mark_finished = journal.tags, journal.since, journal.mark_finished
 
         def begin(slot: int, delivery: Delivery, began: float) -> None:
             """Say that the job runs from `began`, time.perf_counter()."""
@@ -51,20 +52,23 @@ class Slots:
             since[slot] = began
             tags[slot] = delivery[0]
 
-        return begin
-
-    def _end(
-        self, journal: Journal, finish: Callable[[Outcome], None]
-    ) -> Callable[[int, Outcome], None]:
-        running, tags, mark_finished = self.running, journal.tags, journal.mark_finished
-
         def end(slot: int, outcome: Outcome) -> None:
-            """Hand the outcome over; a job that is done, and carries nothing more, is marked so before."""
+            """Hand the outcome over; before, one with nothing more than its event is marked. Then free the slot.
+
+            In this order a job whose end is here is never seen as running only.
+            """
             if outcome[0] == "done" and not outcome[8]:
                 mark_finished(outcome[1][0], outcome[3], outcome[4])
+            elif outcome[0] == "discarded" and not outcome[8] and outcome[5] is None:
+                mark_finished(-outcome[1][0], outcome[3], outcome[4])
             else:
                 tags[slot] = 0
-            running[slot] = None
             finish(outcome)
+            running[slot] = None
 
-        return end
+        def follow() -> None:
+            """Write where the journal is now: its file was lost."""
+            nonlocal tags, since, mark_finished
+            tags, since, mark_finished = journal.tags, journal.since, journal.mark_finished
+
+        self.begin, self.end, self.follow = begin, end, follow

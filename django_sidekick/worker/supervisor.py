@@ -129,6 +129,7 @@ class Supervisor:
             return
         self._renewal.turn()
         if self._renewal.is_agreed:
+            self._custody.renew(c.as_ward() for c in self._workers() if c.is_ready)
             self._renewal.carry_out(
                 self._children, is_quiet=self._is_quiet, is_called_off=lambda: self._bell.is_rung
             )

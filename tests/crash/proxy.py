@@ -19,7 +19,7 @@ from django_sidekick.broker import scripts
 NAMES = {
     scripts.load(path.stem).sha: path.stem
     for path in Path(scripts.__file__).parent.glob("*.lua")
-    if path.stem not in {"settle", "fencing"}
+    if path.stem not in {"settle", "fencing", "returning"}
 }
 
 

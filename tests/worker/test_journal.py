@@ -6,8 +6,12 @@ import threading
 
 import pytest
 
+from django_sidekick.exceptions import ConfigurationError
+from django_sidekick.wire.outcome import Delivery, Outcome
 from django_sidekick.worker import journal
 from django_sidekick.worker.journal import Finished, Journal
+from django_sidekick.worker.options import Sizes
+from django_sidekick.worker.slots import Slots
 
 
 @pytest.fixture
@@ -88,3 +92,92 @@ def test_it_moves_with_its_process(made, tmp_path):
     made.remove()
     made.remove()
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_it_goes_on_in_a_new_file_when_the_old_one_is_gone(made, tmp_path):
+    slots = Slots(Sizes(3, 0), made, lambda outcome: None)
+    end = slots.end
+    slots.begin(0, Delivery(256, "default", b""), 1.0)
+    made.path.unlink()
+    made.move_to(tmp_path / "run" / "new")
+    slots.follow()
+    slots.begin(1, Delivery(512, "default", b""), 2.0)
+    slots.begin(2, Delivery(768, "default", b""), 2.0)
+    end(2, Outcome("done", Delivery(768, "default", b""), None, 5.0, 6.0))
+
+    entries = journal.read(tmp_path / "run" / "new")
+    assert [began.tag for began in entries.running] == [256, 512]
+    assert entries.finished == {768: Finished(768, 5.0, 6.0)}
+    assert journal.is_held(tmp_path / "run" / "new")
+
+
+def test_it_is_held_until_its_process_ends_whoever_reads_it(made, tmp_path):
+    path = tmp_path / "run" / "other"
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        kept = Journal(path, 1, 10)
+        if os.fork() == 0:
+            os._exit(0)
+        os.wait()
+        os.write(tell, b"made")
+        threading.Event().wait(kept.ring_length)
+    os.read(told, 4)
+    journal.read(path)
+    try:
+        assert journal.is_held(path)
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+
+    assert not journal.is_held(path)
+    journal.remove_free(path)
+    journal.remove_free(path)
+    journal.remove_free(made.path)
+    assert list((tmp_path / "run").iterdir()) == [made.path]
+
+
+class TestSlots:
+    def test_what_carries_nothing_but_its_event_is_marked(self, made):
+        slots = Slots(Sizes(3, 0), made, lambda outcome: None)
+        for tag, outcome in enumerate(
+            [
+                Outcome("done", Delivery(1, "q", b"")),
+                Outcome("discarded", Delivery(2, "q", b"")),
+                Outcome("discarded", Delivery(3, "q", b""), error=ValueError()),
+                Outcome("failed", Delivery(4, "q", b""), error=ValueError()),
+                Outcome("done", Delivery(5, "q", b""), follow_ups=("something",)),
+            ],
+            start=1,
+        ):
+            slots.begin(0, outcome.delivery, float(tag))
+            slots.end(0, outcome)
+
+        assert {tag: entry.kind for tag, entry in journal.read(made.path).finished.items()} == {1: "done", 2: "discarded"}
+
+    def test_a_job_is_handed_over_before_its_slot_is_free(self, made):
+        seen = []
+        slots = Slots(Sizes(3, 0), made, lambda outcome: seen.append(slots.running[0]))
+        delivery = Delivery(256, "default", b"")
+        slots.begin(0, delivery, 1.0)
+        slots.end(0, Outcome("done", delivery))
+
+        assert (seen, slots.running[0]) == ([delivery], None)
+
+
+class TestDirectory:
+    def test_one_that_others_may_write_to_is_refused(self, tmp_path):
+        (tmp_path / "open").mkdir()
+        (tmp_path / "open").chmod(0o777)
+        with pytest.raises(ConfigurationError, match="RUNTIME_DIR.*mode 777"):
+            Journal(tmp_path / "open" / "a", 1, 1)
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
+    def test_one_of_another_user_is_refused(self, tmp_path):
+        (tmp_path / "theirs").mkdir(0o700)
+        os.chown(tmp_path / "theirs", 4321, -1)
+        (tmp_path / "link").symlink_to(tmp_path)
+        os.chown(tmp_path / "link", 4321, -1, follow_symlinks=False)
+        for name in ("theirs", "link"):
+            with pytest.raises(ConfigurationError, match="must belong to the user"):
+                journal.make_directory(tmp_path / name)
