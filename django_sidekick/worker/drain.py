@@ -32,9 +32,11 @@ class Drain:
         if time.monotonic() < self._next_look:
             return False
         self._next_look = time.monotonic() + LOOK_EVERY_S
-        if self._patience.call(self._backlog.size):
+        ask = self._patience.call
+        if ask(self._backlog.size):
             return False
-        return not self._patience.call(self._waited_for)
+        # What is recovered goes from its owner to the queue and on to a new owner: asked in this order it is seen.
+        return not (ask(self._waited_for) or ask(self._backlog.size) or ask(self._waited_for))
 
     def _waited_for(self) -> list[str]:
         holders = self._owners.holders()
