@@ -32,9 +32,14 @@ class Drain:
         if time.monotonic() < self._next_look:
             return False
         self._next_look = time.monotonic() + LOOK_EVERY_S
-        if self._patience.call(self._backlog.size):
-            return False
-        return not self._patience.call(self._waited_for)
+        # What is recovered goes from its owner to the queue and on to a new owner: asked in this order it is seen.
+        return not (self._has_backlog() or self._waits() or self._has_backlog() or self._waits())
+
+    def _has_backlog(self) -> bool:
+        return bool(self._patience.call(self._backlog.size))
+
+    def _waits(self) -> bool:
+        return bool(self._patience.call(self._waited_for))
 
     def _waited_for(self) -> list[str]:
         holders = self._owners.holders()

@@ -55,20 +55,21 @@ def proxy():
     proxy.close()
 
 
-def waits(redis):
-    return [c for c in redis.client_list() if c["cmd"] == "blmove" and "b" in c["flags"]]
+def blocked(redis, command):
+    return len([c for c in redis.client_list() if c["cmd"] == command and "b" in c["flags"]])
 
 
 def test_what_the_server_gives_to_a_dead_childs_wait_comes_back(redis, proxy):
     with worker_process("-p", "1", "-c", "2", SIDEKICK_TEST_PORT=str(proxy.port)) as worker:
         GateJob.perform_later(1)
-        wait_until(lambda: redis.llen("began") == 1 and waits(redis), "a job, and a thread that waits")
+        wait_until(lambda: redis.llen("began") == 1 and blocked(redis, "blmove"), "a job, and a thread that waits")
         victim = int(redis.lindex("began", 0).split(b":")[1])
         os.kill(victim, signal.SIGKILL)
         killed = time.monotonic()
         wait_until(lambda: redis.llen("began") == 2, "the job to run again", 8)
         print(f"back after {time.monotonic() - killed:.2f} s though the server knew of no death")
         proxy.let_go.set()
+        wait_until(lambda: blocked(redis, "blpop") == 1, "the end of the dead one's own connection")
         redis.rpush("gate", "go")
         wait_until(lambda: redis.llen("ended") == 1, "its end")
         worker.send(signal.SIGTERM)

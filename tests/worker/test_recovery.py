@@ -8,10 +8,12 @@ import time
 import pytest
 import redis as redis_py
 
+from django_sidekick.broker.backlog import Backlog
 from django_sidekick.broker.ownership import Ownership
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.exceptions import Fenced
 from django_sidekick.wire.outcome import Outcome
+from django_sidekick.worker.drain import Drain
 from django_sidekick.worker.journal import Journal, path_of
 from django_sidekick.worker.recovery import Recovery, TakeOver, sweep_journals
 from tests.app.jobs import NoopJob
@@ -92,6 +94,22 @@ def test_who_was_killed_is_remembered_for_the_wait_that_the_server_still_serves(
 
     assert owners.recover(dead.own.identity, certain=True).jobs == 1
     assert redis.lrange("queue:default", 0, -1) == [b"late"]
+
+
+def test_a_drain_is_not_done_while_a_job_is_on_its_way_from_the_dead_to_the_queue(redis, in_force, broker, take_over, owners):
+    NoopJob.perform_later(1)
+    dead = Dead(in_force)
+    dead.fetch(1)
+
+    class Unlucky(Backlog):
+        def size(self):
+            size = super().size()
+            take_over.slice(dead.own.identity, certain=True)
+            return size
+
+    backlog = Unlucky(broker.client, broker.keys, ["default"])
+    assert not Drain(backlog, owners, Ownership(in_force, ["default"])).is_done()
+    assert redis.llen("queue:default") == 1
 
 
 class TestOtherTypes:
