@@ -26,7 +26,7 @@ from django_sidekick.worker.joblog import JobLog
 from django_sidekick.worker.journal import Journal, path_of
 from django_sidekick.worker.keeper import Keeper
 from django_sidekick.worker.link import Link
-from django_sidekick.worker.options import Sizes, WorkerOptions
+from django_sidekick.worker.options import WorkerOptions
 from django_sidekick.worker.prefetch import LARGEST_BATCH
 from django_sidekick.worker.recovery import Lease
 from django_sidekick.worker.service import Service
@@ -60,7 +60,7 @@ class Child:
         self.ownership = Ownership(options.settings, [name for name, _ in options.queues])
         order = turns.turns(options.queues)
         self.intake = Intake(
-            self.ownership, executor, order, self._journal(), self._sizes(), events_of
+            self.ownership, executor, order, self._journal(), options.sizes, events_of
         )
         self.link = link
         self.ownership.on_new_identity = partial(self._tell, "identity")
@@ -82,11 +82,8 @@ class Child:
         ]
         self._build_actors()
 
-    def _sizes(self) -> Sizes:
-        return Sizes(self.options.concurrency, self.options.settings.async_concurrency)
-
     def _journal(self) -> Journal:
-        own, slots = self.ownership, sum(self._sizes())
+        own, slots = self.ownership, sum(self.options.sizes)
         window = 2 * LARGEST_BATCH + slots + 100 * len(own.queues)
         return Journal(path_of(self.options.settings.runtime_dir, own.identity), slots, window)
 

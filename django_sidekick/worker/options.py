@@ -30,3 +30,8 @@ class WorkerOptions:
     drain: bool = False
     verbose: bool = False
     config_file: Path | None = None
+
+    @property
+    def sizes(self) -> Sizes:
+        """How many jobs one process may run at once."""
+        return Sizes(self.concurrency, self.settings.async_concurrency)

@@ -118,7 +118,7 @@ class TestChild:
         ours, theirs = link.pair()
         with running(child(link=Link(theirs))) as worker:
             identity = worker.ownership.identity
-            wait_until(lambda: ("ready", "") in list(ours.hear()), "the start")
+            wait_until(lambda: "ready" in dict(ours.hear()), "the start")
             end = redis.zscore("sk:owners", identity)
             wait_until(lambda: redis.zscore("sk:owners", identity) > end + 4, "a renewal", 10)
 
@@ -149,7 +149,7 @@ class TestChild:
             intake.slots.begin(slot, delivery, 1.0)
         intake.finished.append(intake._execute(ended, time.perf_counter()))  # all of its end but the last line
 
-        assert intake.push_back_running() == 1
+        assert intake.push_back_running() == [runs]
         intake.settle()
         assert own.leave() == 0
         assert redis.llen("queue:default") == 1
