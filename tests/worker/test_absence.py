@@ -96,7 +96,7 @@ def test_old_journals_are_no_reason_for_a_traceback(tmp_path):
     os.utime(journal, (1, 1))
     port = str(free_port())
     with worker_process("-p", "1", SIDEKICK_TEST_PORT=port, SIDEKICK_TEST_RUNTIME_DIR=str(tmp_path)) as worker:
-        wait_until(lambda: len(worker.away()) == 2, "the second warning", 20)
+        worker.wait_for("is away")
         assert_told_as_promised(worker, port)
         assert journal.exists()
 
