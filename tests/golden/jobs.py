@@ -30,6 +30,7 @@ class ZeroRetry(Fail):
 
 class NoRetry(Fail):
     class_name = "NoRetry"
+    retry = False
 
 
 class Sleeper(BaseJob):

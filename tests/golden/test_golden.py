@@ -16,7 +16,7 @@ import pytest
 from django_sidekick import BaseJob, push
 from django_sidekick.broker.inspector import Inspector
 from tests.conftest import wait_until
-from tests.golden.jobs import AWAY
+from tests.golden.jobs import AWAY, Echo, NoRetry
 from tests.workers import worker_process
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -30,27 +30,12 @@ def sample(case: str) -> dict[str, Any]:
     return json.loads((SAMPLES / f"{case}.json").read_text())
 
 
-class Echo(BaseJob):
-    class_name = "Echo"
-
-    def perform(self, *args):
-        pass
-
-
 class Tagged(BaseJob):
     class_name = "Tagged"
     queue_as = "low"
     retry = 3
     tags = ("tag-a", "tag-b")
     backtrace = True
-
-    def perform(self, *args):
-        pass
-
-
-class NoRetryHere(BaseJob):
-    class_name = "NoRetry"
-    retry = False
 
     def perform(self, *args):
         pass
@@ -63,7 +48,7 @@ PUSHES = {
     "push_no_args": lambda case: Echo.perform_later(),
     "push_numbers": lambda case: Echo.perform_later(*first_job(case)["args"]),
     "push_class_options": lambda case: Tagged.perform_later("x"),
-    "push_retry_false": lambda case: NoRetryHere.perform_later(1),
+    "push_retry_false": lambda case: NoRetry.perform_later(1),
     "push_set": lambda case: Echo.set(queue="other", retry=2).perform_later("s"),
     "push_string_class": lambda case: push("app.tasks.add", args=[1, 2]),
     "push_jid_given": lambda case: push("Echo", jid="a" * 24, created_at=1700000000000),
