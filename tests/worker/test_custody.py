@@ -179,5 +179,5 @@ class TestLeave:
         assert not own.wait._is_open
 
     def cut(self, redis):
-        (wait,) = wait_until(lambda: [c for c in redis.client_list() if c["cmd"] == "blmove"], "the wait")
+        (wait,) = wait_until(lambda: [c for c in redis.client_list() if "b" in c["flags"]], "the wait")
         redis.client_kill_filter(_id=wait["id"])
