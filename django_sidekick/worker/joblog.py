@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO
 
 from asgiref.sync import iscoroutinefunction
@@ -17,9 +18,11 @@ from django.utils.decorators import sync_and_async_middleware
 WRITE_EVERY_S = 0.02
 LONGEST_BACKLOG = 100_000
 
-Line = tuple[float, int, str, str, str, str, float | None, str | None]
-Run = tuple[str, str, str, float]
-"""Class, jid, queue, and when it began, epoch seconds."""
+Run = tuple[float, int, Any, Any, Any]
+"""When it began, epoch seconds; thread, class, jid, queue."""
+
+Line = tuple[Run, float, str, str | None]
+"""The run, when, what (start, done, fail), and the error's text."""
 
 
 class JobLog:
@@ -65,18 +68,17 @@ class JobLog:
 
     def _note_start(self, job: Any) -> Run:
         payload = job.payload
-        name = str(payload.get("wrapped") or payload["class"])
-        jid, queue = str(payload.get("jid")), str(payload.get("queue"))
         began = time.time()
-        self._note((began, threading.get_native_id(), "start", name, jid, queue, None, None))
-        return name, jid, queue, began
+        name = payload.get("wrapped") or payload["class"]
+        run = began, threading.get_native_id(), name, payload.get("jid"), payload.get("queue")
+        self._note((run, began, "start", None))
+        return run
 
     def _note_end(self, run: Run, error: BaseException | None = None) -> None:
-        name, jid, queue, began = run
-        ended, what, text = time.time(), "done", None
-        if error is not None:
-            what, text = "fail", f"{type(error).__name__}: {error}"
-        self._note((ended, threading.get_native_id(), what, name, jid, queue, ended - began, text))
+        if error is None:
+            self._note((run, time.time(), "done", None))
+        else:
+            self._note((run, time.time(), "fail", f"{type(error).__name__}: {error}"))
 
     def turn(self) -> float:
         """Write what has been noted. Return the seconds until the next time."""
@@ -97,25 +99,30 @@ class JobLog:
 
 def stamp(at_s: float) -> str:
     """Return epoch seconds as UTC with milliseconds: 2030-01-31T09:15:00.123Z."""
-    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    second = int(at_s)
+    return f"{_second(second)}.{int((at_s - second) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat()[:-6]
 
 
 def _text_line(line: Line) -> str:
-    at_s, thread, what, name, jid, queue, duration_s, error = line
-    text = f"{stamp(at_s)} tid={thread} class={name} jid={jid} queue={queue}"
-    if duration_s is not None:
-        text += f" elapsed={duration_s:.3f}"
-    return f"{text}: {what}" + (f" ({_one_line(error)})" if error else "")
+    (began_s, thread, name, jid, queue), at_s, what, error = line
+    took = "" if what == "start" else f" elapsed={at_s - began_s:.3f}"
+    text = f"{stamp(at_s)} tid={thread} class={name} jid={jid} queue={queue}{took}: {what}"
+    return f"{text} ({_one_line(error)})" if error else text
 
 
 def _json_line(line: Line) -> str:
-    at_s, thread, what, name, jid, queue, duration_s, error = line
+    (began_s, thread, name, jid, queue), at_s, what, error = line
     fields: dict[str, Any] = {
         "ts": stamp(at_s), "level": "INFO", "logger": "sidekick", "message": what,
-        "job": name, "jid": jid, "queue": queue, "tid": thread,
+        "job": str(name), "jid": str(jid), "queue": str(queue), "tid": thread,
     }  # fmt: skip
-    if duration_s is not None:
-        fields["duration_s"] = round(duration_s, 6)
+    if what != "start":
+        fields["duration_s"] = round(at_s - began_s, 6)
     if error:
         fields["error"] = error
     return json.dumps(fields)
