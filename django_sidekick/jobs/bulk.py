@@ -12,7 +12,7 @@ from django_sidekick.conf import Settings, get_settings
 from django_sidekick.jobs.calls import Configured
 from django_sidekick.jobs.commit import waits
 from django_sidekick.jobs.enqueue import enqueue, push_many, raw_of
-from django_sidekick.jobs.request import client_chain
+from django_sidekick.jobs.request import client_layers
 from django_sidekick.wire import arguments, codec
 from django_sidekick.wire.payload import new_jids, timestamp
 
@@ -28,7 +28,7 @@ def enqueue_bulk(
     no COMMIT to wait for. Otherwise as enqueue() does it, and the same arrives.
     """
     recipe, settings = configured.recipe, get_settings()
-    is_straight = recipe.queue_of is None and client_chain(settings, recipe.fields) is None
+    is_straight = recipe.queue_of is None and client_layers(settings).around(recipe.fields) is None
     if is_straight and not waits(recipe.using, recipe.mode, settings):
         jids, pushes = _made(configured, calls, moments_s, settings)
         push_many(get_broker(), pushes, jids)
@@ -49,10 +49,11 @@ def _made(
     middle = b',"class":' + dumps(recipe.name) + b',"jid":"'
     tail = b'","created_at":%b,"enqueued_at":%b}' % (dumps(stamp), dumps(stamp))
     most_bytes = settings.max_payload_bytes or math.inf
+    all_fit = all(map(call.fits, set(map(len, calls))))
     jids, pushes = new_jids(len(calls)), []
     for jid, args, at_s in zip(jids, calls, moments_s, strict=True):
         raw = None
-        if at_s is None and call.fits(args) and is_plain(args):
+        if all_fit and at_s is None and is_plain(args):
             try:
                 raw = b"".join((head, dumps(args), middle, jid.encode(), tail))
             except (TypeError, ValueError):  # said below, with its path

@@ -148,7 +148,8 @@ class Configured(Generic[P, R_co]):
             payload["kwargs"] = named
         if encoded:
             payload["sk_encoded"] = True
-        return Request(payload, recipe.at_s(), recipe.using, recipe.mode)
+        at_s = recipe.at_s() if recipe.is_timed else None
+        return Request(payload, at_s, recipe.using, recipe.mode)
 
     @property
     def recipe(self) -> Recipe:
@@ -167,13 +168,12 @@ class Recipe(NamedTuple):
     queue_of: Callable[..., Any] | None
     wait: Any
     wait_until: Any
+    is_timed: bool
     using: str
     mode: str | None
 
     def at_s(self) -> float | None:
         """Return when a call made now is due, epoch seconds; None for at once."""
-        if self.wait is None and self.wait_until is None:
-            return None
         return moment_s(self.wait, self.wait_until, time.time())
 
 
@@ -198,6 +198,7 @@ def _recipe(job_class: Any, options: Mapping[str, Any]) -> Recipe:
         queue if callable(queue) else None,
         options.get("wait"),
         options.get("wait_until"),
+        not (options.get("wait") is None and options.get("wait_until") is None),
         options.get("using", job_class.using),
         rules.mode_of(options.get("enqueue")),
     )

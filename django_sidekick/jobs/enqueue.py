@@ -12,7 +12,7 @@ from django_sidekick.exceptions import ArgumentError, BrokerUnavailable, Enqueue
 from django_sidekick.jobs.commit import SLICE, push_after_commit, waits
 from django_sidekick.jobs.handle import EnqueuedJob
 from django_sidekick.jobs.options import field_of
-from django_sidekick.jobs.request import Request, client_chain
+from django_sidekick.jobs.request import ClientLayers, Request, client_layers
 from django_sidekick.wire.payload import new_jids, text_of, timestamp
 
 LATEST_S = 1e11
@@ -77,24 +77,26 @@ def _refuse_repeated(requests: Sequence[Request]) -> None:
 
 def _accepted(requests: Sequence[Request], settings: Settings) -> list[Request]:
     """Finish all payloads and make their texts. Return the requests that no layer refused."""
-    now_s = time.time()
-    return [
-        request
-        for request, jid in zip(requests, new_jids(len(requests)), strict=True)
-        if _is_accepted(request, jid, now_s, settings)
-    ]
-
-
-def _is_accepted(request: Request, jid: str, now_s: float, settings: Settings) -> bool:
-    """Finish the payload, run the client middleware, make the text. False if a layer refused the job."""
-    payload, at_s, handle = request.payload, request.at_s, request.handle
+    layers, jids, now_s = client_layers(settings), new_jids(len(requests)), time.time()
     stamp = timestamp(now_s, settings.wire_times)
+    accepted = []
+    for request, jid in zip(requests, jids, strict=True):
+        if _is_finished(request, jid, stamp, layers):
+            payload = request.payload
+            request.push = new_push((payload["queue"], raw_of(payload, settings), request.at_s))
+            accepted.append(request)
+    return accepted
+
+
+def _is_finished(request: Request, jid: str, stamp: int | float, layers: ClientLayers) -> bool:
+    """Finish the payload, and run the client middleware. False if a layer refused the job."""
+    payload, at_s, handle = request.payload, request.at_s, request.handle
     if not payload.get("jid"):
         payload["jid"] = jid
     if "created_at" not in payload:
         payload["created_at"] = stamp
     handle.jid = payload["jid"]
-    if chain := client_chain(settings, payload):
+    if chain := layers.around(payload):
         if at_s is not None:
             payload["at"] = at_s
         answer = chain(payload)
@@ -102,14 +104,13 @@ def _is_accepted(request: Request, jid: str, now_s: float, settings: Settings) -
             payload.pop("at", None)
             handle.enqueued = False
             return False
-        at_s = _time_of_checked(answer, now_s)
+        request.at_s = at_s = _time_of_checked(answer, time.time())
         request.payload = payload = answer
         handle.jid = payload["jid"]
     if at_s is None:
         payload["enqueued_at"] = stamp
     else:
         payload.pop("enqueued_at", None)
-    request.push = new_push((payload["queue"], raw_of(payload, settings), at_s))
     return True
 
 

@@ -161,9 +161,9 @@ class Call(NamedTuple):
     plain: bool
     signature: inspect.Signature
 
-    def fits(self, args: tuple[Any, ...]) -> bool:
-        """Tell whether a call with these, and no names, needs nothing more."""
-        return self.plain and self.least <= len(args) <= self.most
+    def fits(self, count: int) -> bool:
+        """Tell whether a call with so many arguments, and no names, needs nothing more."""
+        return self.plain and self.least <= count <= self.most
 
     def bind(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -173,7 +173,7 @@ class Call(NamedTuple):
         What can be positional becomes so, defaults before the last given one written out, so that f(1) and
         f(order_id=1) are one payload.
         """
-        if not kwargs and self.fits(args):
+        if not kwargs and self.fits(len(args)):
             return args, kwargs
         bound = self.signature.bind(*args, **kwargs)
         given = set(bound.arguments)

@@ -33,7 +33,7 @@ def _accept(payload: dict[str, Any]) -> dict[str, Any]:
     return payload
 
 
-class _ClientLayers(NamedTuple):
+class ClientLayers(NamedTuple):
     """The onions, composed once: the project's layers outside, the features' inside.
 
     The layers of a feature that has options stand around the payloads that carry one of them, and around no other.
@@ -44,20 +44,20 @@ class _ClientLayers(NamedTuple):
     without: Handler | None
 
 
-def client_chain(settings: Settings, payload: Mapping[str, Any]) -> Handler | None:
-    """Return the client middleware for a payload; None if there is none."""
-    layers = _client_layers(settings)
-    return layers.without if layers.options.isdisjoint(payload) else layers.with_options
+    def around(self, payload: Mapping[str, Any]) -> Handler | None:
+        """Return the client middleware for a payload; None if there is none."""
+        return self.without if self.options.isdisjoint(payload) else self.with_options
 
 
 @cache
-def _client_layers(settings: Settings) -> _ClientLayers:
+def client_layers(settings: Settings) -> ClientLayers:
+    """Return the layers of the project and of its features."""
     features = load_features(settings)
     own = load_layers(settings.client_middleware, "CLIENT_MIDDLEWARE")
     always = [layer for feature in features if not feature.options for layer in feature.client_middleware]
     every = [layer for feature in features for layer in feature.client_middleware]
     optional = [feature for feature in features if feature.options and feature.client_middleware]
-    return _ClientLayers(
+    return ClientLayers(
         frozenset(name for feature in optional for name in feature.options),
         compose([*own, *every], _accept) if own or every else None,
         compose([*own, *always], _accept) if own or always else None,

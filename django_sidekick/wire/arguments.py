@@ -13,7 +13,6 @@ DEEPEST = 100
 KIND = serializers.KIND
 
 _ATOMS = frozenset({str, int, bool, type(None)})
-_STRINGS = frozenset({str})
 
 
 def dump_call(
@@ -53,15 +52,17 @@ def is_plain(values: Iterable[Any], depth: int = 0) -> bool:
         kind = type(value)
         if kind in _ATOMS:
             continue
-        if kind is dict:
-            if KIND in value or not _STRINGS.issuperset(map(type, value)):
-                return False
-            value = value.values()
-        elif kind is float and math.isfinite(value):
+        if kind is float and math.isfinite(value):
             continue
-        elif kind is not list:
+        if depth >= DEEPEST - 1:
             return False
-        if depth >= DEEPEST - 1 or not is_plain(value, depth + 1):
+        if kind is dict:
+            for key, item in value.items():
+                if type(key) is not str or key == KIND:
+                    return False
+                if type(item) not in _ATOMS and not is_plain((item,), depth + 1):
+                    return False
+        elif kind is not list or not is_plain(value, depth + 1):
             return False
     return True
 

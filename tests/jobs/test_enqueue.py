@@ -692,15 +692,15 @@ def test_times_of_older_sidekiqs_by_setting(redis, sidekick_settings):
 def test_without_features_and_layers_there_is_no_chain(sidekick_settings):
     from django_sidekick.jobs import request
 
-    assert request.client_chain(sidekick_settings(FEATURES=[]), {"expires_in": 1}) is None
+    assert request.client_layers(sidekick_settings(FEATURES=[])).around({"expires_in": 1}) is None
 
 
 def test_a_features_layers_stand_around_the_payloads_that_carry_its_option(sidekick_settings):
     from django_sidekick.jobs import request
 
-    settings = sidekick_settings()
-    assert request.client_chain(settings, {"class": "A", "args": []}) is None
-    assert request.client_chain(settings, {"expires_in": 1}) is not None
+    layers = request.client_layers(sidekick_settings())
+    assert layers.around({"class": "A", "args": []}) is None
+    assert layers.around({"expires_in": 1}) is not None
 
 
 def test_a_queue_that_is_no_list_refuses_all_of_a_push_and_each_repeat(redis):
