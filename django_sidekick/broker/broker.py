@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import redis
 
 from django_sidekick.broker import connection, scripts
-from django_sidekick.broker.connection import Client, Line
+from django_sidekick.broker.connection import Client, Line, Lines
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.patience import Patience
 from django_sidekick.conf import Settings, get_settings
@@ -43,6 +43,7 @@ class Broker:
         self.client = connection.client(settings, socket_timeout_s=settings.enqueue_timeout_s)
         self.keys = Keys(settings.key_prefix)
         self.patience = Patience(self.client)
+        self._lines = Lines(self.client)
         self._token_prefix = secrets.token_hex(8)
         self._token_count = itertools.count()
         self._token_ttl_s = int(settings.enqueue_timeout_s * 2) + 10
@@ -61,7 +62,7 @@ class Broker:
             raise BrokerUnavailable("Redis is away: the time of this COMMIT's pushes is over.")
         keys, words = self._push_words(jobs)
         try:
-            self.patience.call(lambda: run(self.client, "push", keys, words), deadline=deadline)
+            self.patience.call(lambda: run(self._lines, "push", keys, words), deadline=deadline)
         except redis.RedisError as error:
             raise BrokerUnavailable(f"Redis refuses the push: {error}") from error
 
@@ -100,10 +101,10 @@ class Broker:
         return keys, words
 
 
-def run(client: Client | Line, name: str, keys: Sequence[str], words: Words) -> Any:
+def run(client: Client | Line | Lines, name: str, keys: Sequence[str], words: Words) -> Any:
     """Run a script by its SHA, sending its text only when the server does not know it. One round trip."""
     script = scripts.load(name)
-    execute = client.execute_command if isinstance(client, Line) else partial(connection.call, client)
+    execute = client.execute_command if isinstance(client, Line | Lines) else partial(connection.call, client)
     try:
         return execute("EVALSHA", script.sha, len(keys), *keys, *words)
     except redis.exceptions.NoScriptError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from inspect import Parameter, signature
 from typing import Any, TypeAlias
@@ -87,6 +88,28 @@ class Line:
         if link is not None:
             link.disconnect()
             self._pool.release(link)
+
+
+class Lines:
+    """As many lines as callers speak at once; each keeps its connection for the next one.
+
+    A line is not looked at before it is used, as redis-py's pool does: what is sent here may be sent again.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._idle: deque[Line] = deque()
+
+    def execute_command(self, *words: Any) -> Any:
+        """As a line does."""
+        try:
+            line = self._idle.pop()
+        except IndexError:
+            line = Line(self._client)
+        try:
+            return line.execute_command(*words)
+        finally:
+            self._idle.append(line)
 
 
 def call(client: Client, *words: Any) -> Any:
