@@ -11,7 +11,7 @@ from django_sidekick.broker.broker import Broker
 from django_sidekick.broker.connection import Client
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.wire import codec
-from django_sidekick.wire.payload import timestamp
+from django_sidekick.wire.payload import scrub, timestamp
 
 SLICE = 1000
 MOST_SEARCHED = 100_000
@@ -113,9 +113,7 @@ class Inspector:
         count = payload.get("retry_count")
         if found.kind != "schedule" and isinstance(count, int) and not isinstance(count, bool):
             payload["retry_count"] = count - 1
-        named = payload.get("queue")
-        queue = named if isinstance(named, str) and named else "default"
-        payload["queue"] = queue
+        queue = payload["queue"] = _queue_of(payload)
         payload["enqueued_at"] = timestamp(time.time(), self._broker.settings.wire_times)
         try:
             raw = codec.dumps(payload)
@@ -151,7 +149,7 @@ class Inspector:
         return bool(moved)
 
     def _search(self, jid: str) -> Iterator[Location]:
-        needle = jid.encode()
+        needle = jid.encode(errors="surrogatepass")
         for kind, key in (
             ("schedule", self._keys.schedule),
             ("retry", self._keys.retry),
@@ -202,6 +200,12 @@ def _job(raw: bytes, jid: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return payload if isinstance(payload, dict) and payload.get("jid") == jid else None
+
+
+def _queue_of(payload: dict[str, Any]) -> str:
+    """The queue it names; `default`, as for a due job, if that is no name."""
+    queue = payload.get("queue")
+    return queue if isinstance(queue, str) and queue and scrub(queue) == queue else "default"
 
 
 def _text(name: bytes) -> str:

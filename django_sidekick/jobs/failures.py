@@ -46,8 +46,8 @@ class Failures:
             return Outcome("discarded", delivery, payload, now_s, 0.0)
         try:
             original = parse(delivery.raw)
-        except MalformedPayload as unreadable:  # nested as deep as can be: here the stack is a little deeper
-            return self.malformed(delivery, unreadable, now_s)
+        except MalformedPayload as malformed:  # so deep that here, a few calls further in, it is too deep
+            return self.malformed(delivery, malformed, now_s)
         failure = Failure(delivery.queue, error, now_s)
         fields = retry.with_error(original, failure, self._rules)
         self._tell_handlers(error, {"queue": delivery.queue, "payload": original, "job": job})

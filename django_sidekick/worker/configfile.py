@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ NUMBERS = {"concurrency": 1, "timeout": 0, "max_retries": 0, "dead_max_jobs": 2,
 
 KNOWN = (*NUMBERS, "queues", "tag", "labels", "verbose", "environment", "average_scheduled_poll_interval")
 UNSERVED = ("capsules", "pidfile", "logfile", "require", "daemon")
+LARGEST = 1_000_000
+_ODD_VALUES = (ValueError, TypeError, RecursionError, LookupError, AttributeError, ArithmeticError)
+"""What PyYAML's constructors raise for `!!int ""`, `!!bool x`, `!!timestamp x`, …"""
+_brief = reprlib.Repr()
+_brief.maxlevel = 2
 
 
 def find(base_dir: Path) -> Path | None:
@@ -49,16 +55,19 @@ def read(path: Path, environment: str = "") -> dict[str, Any]:
         )
     try:
         document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
+    except (yaml.YAMLError, *_ODD_VALUES) as error:
         raise ConfigurationError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
-    return _options(_mapping(document if document is not None else {}, path, "the file"), path, environment)
+    try:
+        return _options(_mapping({} if document is None else document, path, "the file"), path, environment)
+    except ValueError as error:  # an integer of more digits than Python writes, as 0xfff… may be
+        raise ConfigurationError(f"{path}: {error}") from error
 
 
 def _options(document: Mapping[str, Any], path: Path, environment: str) -> dict[str, Any]:
     sections = {
         key: value
         for key, value in document.items()
-        if isinstance(value, dict) and key != "queues"
+        if isinstance(value, dict) and key not in KNOWN
     }
     merged = {key: value for key, value in document.items() if key not in sections}
     unserved = [key for key in document if key in UNSERVED]
@@ -73,31 +82,44 @@ def _options(document: Mapping[str, Any], path: Path, environment: str) -> dict[
         merged |= _mapping(sections[environment], path, environment)
     unknown = [key for key in merged if key not in KNOWN]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], KNOWN, n=1)
+        name = " ".join(unknown[0].split())[:100]
+        close = difflib.get_close_matches(name, KNOWN, n=1)
         hint = f" Did you mean `{close[0]}`?" if close else f" Known are {', '.join(KNOWN)}."
-        raise ConfigurationError(f"{path}: `{unknown[0]}` is no option of sidekiq.yml.{hint}")
+        raise ConfigurationError(f"{path}: `{name}` is no option of sidekiq.yml.{hint}")
     if not isinstance(merged.get("verbose", False), bool):
-        raise ConfigurationError(f"{path}: `verbose` must be true or false, not {merged['verbose']!r}.")
+        raise ConfigurationError(f"{path}: `verbose` must be true or false, not {_brief.repr(merged['verbose'])}.")
     for key, least in NUMBERS.items():
         if key in merged:
             merged[key] = _number(merged[key], least, path, key)
     if "queues" in merged:
         merged["queues"] = _queues(merged["queues"], path)
     if "labels" in merged:
-        merged["labels"] = tuple(str(label) for label in merged["labels"] or ())
+        labels = [] if merged["labels"] is None else merged["labels"]
+        if not isinstance(labels, list):
+            raise ConfigurationError(f"{path}: `labels` must be a list of texts, not {_brief.repr(labels)}.")
+        merged["labels"] = tuple(_text(label, path, "labels") for label in labels)
+    if merged.get("tag") is not None:
+        merged["tag"] = _text(merged["tag"], path, "tag")
     return merged
 
 
 def _mapping(value: Any, path: Path, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigurationError(f"{path}: {where} must map options to values, not be {value!r}.")
+        raise ConfigurationError(f"{path}: {where} must map options to values, not be {_brief.repr(value)}.")
     return {str(key).lstrip(":"): inner for key, inner in value.items()}
 
 
 def _number(value: Any, least: int, path: Path, key: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigurationError(f"{path}: `{key}` must be a whole number from {least}, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
+        raise ConfigurationError(f"{path}: `{key}` must be a whole number from {least} to {LARGEST:,}, not {_brief.repr(value)}.")
     return value
+
+
+def _text(value: Any, path: Path, key: str) -> str:
+    """No text of a list or mapping: of one that holds an alias many times, it may have no end."""
+    if isinstance(value, Collection) and not isinstance(value, str):
+        raise ConfigurationError(f"{path}: `{key}` must be text, not {_brief.repr(value)}.")
+    return str(value)
 
 
 def _queues(value: Any, path: Path) -> tuple[tuple[str, int], ...]:
@@ -110,11 +132,11 @@ def _queues(value: Any, path: Path) -> tuple[tuple[str, int], ...]:
 
 
 def _queue_text(entry: Any, path: Path) -> str:
-    if isinstance(entry, list | tuple) and len(entry) == 2:
+    if isinstance(entry, list | tuple) and len(entry) == 2 and all(isinstance(part, str | int) for part in entry):
         return f"{str(entry[0]).removeprefix(':')},{entry[1]}"
     if isinstance(entry, str | int):
         return str(entry).removeprefix(":")
-    raise ConfigurationError(f"{path}: {entry!r} in `queues` is neither a name nor [name, weight].")
+    raise ConfigurationError(f"{path}: {_brief.repr(entry)} in `queues` is neither a name nor [name, weight].")
 
 
 def parse_queues(texts: list[str], where: str) -> tuple[tuple[str, int], ...]:

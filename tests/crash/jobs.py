@@ -26,11 +26,15 @@ class SleepJob(BaseJob):
         time.sleep(seconds)
 
 
+LINE_BYTES = 64
+"""Of a line in the ledger: a page holds whole lines only, for a kill can cut a write in two where a page ends."""
+
+
 def note(what: str, number: int) -> None:
     """Write a line into the ledger: a file outside of all that is killed."""
     path = os.environ.get("SIDEKICK_TEST_LEDGER")
     if path:
-        line = f"{what} {number} {time.monotonic()} {os.getpid()}\n"
+        line = f"{what} {number} {time.monotonic()} {os.getpid()}".ljust(LINE_BYTES - 1) + "\n"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.write(descriptor, line.encode())
         os.close(descriptor)
@@ -72,3 +76,30 @@ class AsyncLedgerJob(BaseJob):
         note("began", number)
         await asyncio.sleep(0.001)
         note("ended", number)
+
+
+LASTS_S = {"brief": 0.005, "dies late": 0.02, "waits late": 0.02}
+KINDS = {0: "once", 1: "dies", 2: "brief", 3: "drops", 4: "brief", 5: "dies late"}
+
+
+def kind_of(number: int) -> str:
+    """The mixture of the chaos tests: of 40 jobs 34 do nothing, the others take time, fail, or are dropped."""
+    return KINDS.get(number % 40, "ok")
+
+
+class ChaosJob(BaseJob):
+    """Say in the ledger when it begins, and how it goes: ended, or failed, which is said before the error."""
+
+    def perform(self, number: int, kind: str) -> None:
+        note("began", number)
+        if kind in LASTS_S:
+            time.sleep(LASTS_S[kind])
+        fails = kind.startswith(("dies", "waits")) or (kind == "once" and self.attempt == 1)
+        note("failed" if fails else "ended", number)
+        if kind == "drops":
+            raise Discard
+        if fails:
+            raise Retry(wait_s=0.05) if kind == "once" else Retry(wait_s=3600) if "waits" in kind else ValueError(kind)
+
+    def retry_in(self, count: int, error: BaseException) -> float | str | None:
+        return "kill"

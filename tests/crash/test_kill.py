@@ -67,33 +67,3 @@ def test_term_under_load_runs_nothing_twice(redis):
         assert worker.wait(60) == 0
 
     assert sorted(ran(redis)) == list(range(JOBS))
-
-
-def test_cut_connections_lose_nothing_and_run_nothing_twice(redis):
-    SleepJob.perform_bulk([(number,) for number in range(JOBS)])
-
-    with worker_process("-c", "10", "--drain") as worker:
-        while worker.process.poll() is None:
-            redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-            SleepJob.pause(0.003)
-        assert worker.wait(60) == 0, worker.output()
-        assert "Traceback" not in worker.output()
-
-    assert sorted(set(ran(redis))) == list(range(JOBS))
-
-
-def test_a_stopped_worker_wakes_as_a_zombie_and_settles_nothing(redis):
-    SleepJob.perform_bulk([(number,) for number in range(100)])
-    with worker_process("-c", "2") as zombie:
-        wait_until(lambda: len(ran(redis)) > 10, "some jobs", 30)
-        zombie.send(signal.SIGSTOP)
-        shorten_leases(redis)
-        with worker_process("-c", "2", "--drain") as other:
-            assert other.wait(60) == 0, other.output()
-        zombie.send(signal.SIGCONT)
-        wait_until(lambda: "taken over" in zombie.output(), "the zombie to notice", 20)
-        zombie.send(signal.SIGTERM)
-        assert zombie.wait() == 0
-
-    assert sorted(set(ran(redis))) == list(range(100))
-    assert redis.llen("queue:default") == 0

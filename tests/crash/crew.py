@@ -1,0 +1,93 @@
+"""A worker that writes events: all that `runworker` puts together, in a process group of its own.
+
+`runworker` has no history yet, so that nobody gives it an `events_of`; here the tests' own goes in.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import django
+
+from django_sidekick.broker.recovery import OwnerRegister
+from django_sidekick.conf import get_settings
+from tests.crash.ledger import Ledger
+from tests.workers import ROOT, WorkerProcess
+
+
+def main() -> None:
+    order = json.loads(sys.argv[1])
+    logging.basicConfig(format="%(created)f %(process)d %(levelname)s %(message)s")
+    os.environ["SIDEKICK_TEST_LEDGER"] = order["ledger"]
+    django.setup()
+    from django.test import override_settings
+
+    settings = {"REDIS": order["url"], "RUNTIME_DIR": order["runtime_dir"], "LOG_JOBS": False}
+    override_settings(SIDEKICK=settings).enable()
+
+    from django_sidekick.management.workers import Arguments, Crew, worker_options
+    from django_sidekick.worker import offspring
+    from tests.crash.jobs import events_of
+
+    offspring.YOUNG_S = 0.0  # children are killed young here: each is replaced at once
+    crew = Crew(worker_options(Arguments(**order["words"])), events_of)
+    if order["words"]["processes"]:
+        crew.run_supervised()
+    else:
+        crew.run_alone()
+
+
+class CrewProcess(WorkerProcess):
+    """One such worker. `words`: see management.workers.Arguments."""
+
+    def __init__(self, ledger: Ledger, url: str, **words: Any) -> None:
+        order = {
+            "url": url, "ledger": str(ledger.path), "runtime_dir": str(ledger.path.parent / "run"),
+            "words": {"processes": 2, "concurrency": 5, **words},
+        }  # fmt: skip
+        self.log = Path(tempfile.mkstemp(prefix="sidekick-crew-")[1])
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.crew", json.dumps(order)],
+            env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=self.log.open("w"),
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> CrewProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def send_all(self, number: signal.Signals) -> None:
+        """Signal the supervisor and all its children at one moment."""
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.send_all(signal.SIGKILL)
+        self.process.wait(30)
+
+
+def is_empty(redis: Any) -> bool:
+    """Tell whether no job is anywhere but in the dead set."""
+    return not redis.exists("queue:default", "retry", "schedule") and not OwnerRegister(redis, get_settings()).holders()
+
+
+def left(redis: Any) -> list[bytes]:
+    """Return the keys that hold jobs, or belong to an owner of jobs."""
+    names = [key for key in redis.keys("*") if key.startswith((b"sk:", b"queue:", b"retry", b"schedule"))]
+    return [name for name in names if name != b"sk:events" and not name.startswith((b"sk:push:", b"sk:crashes:"))]
+
+
+if __name__ == "__main__":
+    main()
