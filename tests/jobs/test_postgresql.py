@@ -12,6 +12,7 @@ from django_sidekick.jobs.execute import build_executor
 from django_sidekick.wire.outcome import Delivery
 from tests.app.jobs import NoopJob
 from tests.app.models import Order
+from tests.conftest import wait_until
 from tests.test_middleware import in_a_thread
 
 pytestmark = pytest.mark.usefixtures("redis")
@@ -76,9 +77,13 @@ def test_an_open_transaction_ends_with_its_job(sidekick_settings, database):
 
     assert in_a_thread(jobs) == ("done", False, None)
     assert Order.objects.using("postgresql").count() == 0
-    with database.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
-        assert cursor.fetchone() == (0,)
+
+    def is_any_left():
+        with database.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
+            return cursor.fetchone() != (0,)
+
+    wait_until(lambda: not is_any_left(), "the server to see that the connection was closed")
 
 
 def test_a_job_sees_the_row_that_its_transaction_wrote(redis):
