@@ -115,11 +115,7 @@ class Inspector:
             payload["retry_count"] = count - 1
         queue = payload["queue"] = _queue_of(payload)
         payload["enqueued_at"] = timestamp(time.time(), self._broker.settings.wire_times)
-        try:
-            raw = codec.dumps(payload)
-        except ValueError as error:
-            raise SidekickError(f"The job {jid} cannot be written again: {error}. It stays in {found.key}.") from error
-        return self._move(found, self._keys.queue(queue), "list", raw, queue)
+        return self._move(found, self._keys.queue(queue), "list", _text_of(payload, found.raw), queue)
 
     def kill(self, jid: str) -> bool:
         """Move a job from retry, the schedule or its queue to the dead set. Return False if it is in none.
@@ -206,6 +202,14 @@ def _queue_of(payload: dict[str, Any]) -> str:
     """The queue it names; `default`, as for a due job, if that is no name."""
     queue = payload.get("queue")
     return queue if isinstance(queue, str) and queue and scrub(queue) == queue else "default"
+
+
+def _text_of(payload: dict[str, Any], raw: bytes) -> bytes:
+    """What cannot be written again (a number or a depth beyond all bounds) goes on as it came."""
+    try:
+        return codec.dumps(payload)
+    except (TypeError, ValueError):
+        return raw
 
 
 def _text(name: bytes) -> str:

@@ -76,7 +76,7 @@ def _options(document: Mapping[str, Any], path: Path, environment: str) -> dict[
             f"{path}: `{unserved[0]}` is not served here; run one worker for each, or remove it."
         )
     if "environment" in merged and not isinstance(merged["environment"], str):
-        raise ConfigurationError(f"{path}: `environment` must be a name, not {merged['environment']!r}.")
+        raise ConfigurationError(f"{path}: `environment` must be a name, not {_brief.repr(merged['environment'])}.")
     environment = (environment or merged.get("environment", "")).removeprefix(":")
     if environment and environment in sections:
         merged |= _mapping(sections[environment], path, environment)

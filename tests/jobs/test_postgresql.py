@@ -137,9 +137,13 @@ def test_an_open_transaction_ends_with_its_job(sidekick_settings, database):
 
     assert in_a_thread(jobs) == ("done", False, None)
     assert Order.objects.using("postgresql").count() == 0
-    with database.cursor() as cursor:
-        left = "SELECT 1 FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
-        wait_until(lambda: cursor.execute(left) or not cursor.fetchall(), "the server to see its end")
+
+    def is_any_left():
+        with database.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
+            return cursor.fetchone() != (0,)
+
+    wait_until(lambda: not is_any_left(), "the server to see that the connection was closed")
 
 
 def test_a_job_sees_the_row_that_its_transaction_wrote(redis):
