@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from django_sidekick.exceptions import Shutdown, UnknownJob
 from django_sidekick.wire.outcome import Delivery, Outcome
-from django_sidekick.wire.payload import parse
+from django_sidekick.wire.payload import parse, scrub
 
 BUCKETS_MS = (
     20, 30, 45, 65, 100, 150, 225, 335, 500, 750, 1100, 1700, 2500, 3800, 5750, 8500, 13000,
@@ -46,7 +46,7 @@ class Tally:
             try:
                 counts = classes[name]
             except (KeyError, TypeError):
-                counts = classes.setdefault(str(name), list(_EMPTY))
+                counts = classes.setdefault(scrub(str(name)), list(_EMPTY))
             counts[PROCESSED] += 1
             if error is not None:
                 counts[FAILED] += 1

@@ -44,3 +44,9 @@ def test_malformed_and_released_jobs_count_nowhere():
 
 def test_wrapped_classes_count_under_their_own_name():
     assert list(counted(Outcome("done", DELIVERY, {**PAYLOAD, "wrapped": "Mine"}))[2]) == ["Mine"]
+
+
+def test_a_name_that_redis_cannot_hold_is_counted_scrubbed():
+    odd = Outcome("done", DELIVERY, {**PAYLOAD, "wrapped": "A\ud800"})
+
+    assert counted(odd, odd)[2]["A\ufffd"][0] == 2
