@@ -109,10 +109,14 @@ class Child:
     def start(self) -> None:
         """Register in Redis, however long it takes to answer, then start all threads."""
         self._tell("identity", self.ownership.identity)
+        patience, link = self.ownership.patience, self.link
+        if link:
+            patience.is_pointless = lambda: link.is_broken
         try:
             self.ownership.register()
-        except BrokerUnavailable:  # asked to stop while Redis was away
+        except BrokerUnavailable:  # asked to stop, or left by the supervisor, while Redis was away
             return
+        patience.is_pointless = bool
         for ticker in self._tickers:
             ticker.start()
         if self.service:
