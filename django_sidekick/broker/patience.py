@@ -114,6 +114,8 @@ class Patience:
         self.absence = absence_of(self.host, self.port)
         self._client = client
         self._end_at = float("inf")
+        self.is_pointless: Callable[[], bool] = bool
+        """Asked at each pause: whether to fail at once, as after give_up(). bool() is False."""
 
     def give_up(self, after_s: float = 0.0) -> None:
         """Let every waiting and later call fail when Redis is still away then: the process ends.
@@ -156,13 +158,13 @@ class Patience:
         return refused and connection.start_embedded(self._client, self._is_over)
 
     def _is_over(self) -> bool:
-        return time.monotonic() >= self._end_at
+        return time.monotonic() >= self._end_at or self.is_pointless()
 
     def _wait(self, error: Exception, pause_s: float, deadline: float | None, attempt: int) -> None:
         """Sleep before the next attempt; after the first one of a caller without a deadline, warn."""
         pause_s *= random.uniform(0.8, 1.2)
         end_at = self._end_at if deadline is None else min(self._end_at, deadline)
-        is_over = time.monotonic() + pause_s >= end_at
+        is_over = time.monotonic() + pause_s >= end_at or self.is_pointless()
         if deadline is None and (attempt > 1 or is_over):
             self.absence.missed(error)
         if is_over:

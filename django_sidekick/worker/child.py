@@ -118,10 +118,14 @@ class Child:
         No job begins before the listeners of worker_started have returned.
         """
         self._tell("identity", self.ownership.identity)
+        patience, link = self.ownership.patience, self.link
+        if link:
+            patience.is_pointless = lambda: link.is_broken
         try:
             self.ownership.register()
-        except BrokerUnavailable:  # asked to stop while Redis was away
+        except BrokerUnavailable:  # asked to stop, or left by the supervisor, while Redis was away
             return
+        patience.is_pointless = bool
         for ticker in self._tickers:
             ticker.start()
         if self.service:

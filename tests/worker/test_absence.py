@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import redis as redis_py
@@ -16,6 +17,7 @@ from django_sidekick.exceptions import BrokerUnavailable
 from tests.app.jobs import EchoJob
 from tests.conftest import RedisServer, wait_until
 from tests.settings import free_port
+from tests.worker.test_supervisor import children_of
 from tests.workers import child, worker_process
 
 ALONE_AND_SUPERVISED = pytest.mark.parametrize("processes", ["0", "2"])
@@ -90,6 +92,15 @@ def test_redis_away_holds_up_no_signal(processes):
         assert_told_as_promised(worker, port)
 
 
+def test_children_that_wait_for_redis_end_with_their_supervisor():
+    with worker_process("-p", "2", SIDEKICK_TEST_PORT=str(free_port())) as worker:
+        worker.wait_for("is away")
+        children = children_of(worker.process.pid)
+        worker.kill()
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "the orphans to end", 20)
+        assert len(children) == 3
+
+
 def test_old_journals_are_no_reason_for_a_traceback(tmp_path):
     journal = tmp_path / "host:1:0123456789ab.journal"
     journal.write_bytes(b"old")
@@ -97,6 +108,8 @@ def test_old_journals_are_no_reason_for_a_traceback(tmp_path):
     port = str(free_port())
     with worker_process("-p", "1", SIDEKICK_TEST_PORT=port, SIDEKICK_TEST_RUNTIME_DIR=str(tmp_path)) as worker:
         worker.wait_for("is away")
+        worker.send(signal.SIGTERM)
+        assert worker.wait(15) == 0
         assert_told_as_promised(worker, port)
         assert journal.exists()
 
