@@ -35,7 +35,7 @@ def backoff_s(count: int, random_below: Callable[[int], int] = random.randrange)
 
     Jitter: whole seconds from 0 to 10 * (count + 1) - 1. Source: Sidekiq 8.1 (studies/sidekiq.md 2.4).
     """
-    return min(count, 1000) ** 4 + 15 + jitter_s(count, random_below)
+    return min(max(count, 0), 1000) ** 4 + 15 + jitter_s(count, random_below)
 
 
 def jitter_s(count: int, random_below: Callable[[int], int]) -> int:
@@ -82,7 +82,7 @@ def is_exhausted(fields: dict[str, Any], now_s: float, rules: RetryRules) -> boo
     retry_for = fields.get("retry_for")
     if isinstance(retry_for, int | float) and not isinstance(retry_for, bool):
         failed_at_s = read_time_s(fields.get("failed_at")) or now_s
-        return failed_at_s + retry_for < now_s
+        return bool(retry_for < now_s - failed_at_s)  # no sum: a number of any size may stand here
     retry = fields.get("retry", True)
     most = retry if isinstance(retry, int) and not isinstance(retry, bool) else rules.max_retries
     return bool(fields["retry_count"] >= most)

@@ -112,7 +112,9 @@ def _text_line(line: Line) -> str:
     (began_s, thread, name, jid, queue), at_s, what, error = line
     took = "" if what == "start" else f" elapsed={at_s - began_s:.3f}"
     text = f"{stamp(at_s)} tid={thread} class={name} jid={jid} queue={queue}{took}: {what}"
-    return f"{text} ({_one_line(error)})" if error else text
+    if error:
+        text += f" ({_one_line(error)})"
+    return text if text.isprintable() else _one_line(text)  # a line break in a jid would forge a line
 
 
 def _json_line(line: Line) -> str:

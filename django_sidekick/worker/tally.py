@@ -42,11 +42,13 @@ class Tally:
             if error is not None and isinstance(error, UnknownJob):
                 self.unknown += 1
                 continue
-            name = payload.get("wrapped") or payload["class"]
+            name = payload.get("wrapped")
+            if type(name) is not str or not name:
+                name = payload["class"]
             try:
                 counts = classes[name]
-            except (KeyError, TypeError):
-                counts = classes.setdefault(scrub(str(name)), list(_EMPTY))
+            except KeyError:
+                counts = classes.setdefault(scrub(name), list(_EMPTY))
             counts[PROCESSED] += 1
             if error is not None:
                 counts[FAILED] += 1

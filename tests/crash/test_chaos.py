@@ -30,7 +30,7 @@ TREE_KILLS = 5
 JOBS_A_KILL = 1000
 SOME = 300
 ENOUGH_SHARED = 2
-MOST_ROUNDS = 8
+MOST_ROUNDS = 12
 DEAD_HELD = 10_000
 DEAD_FINISHED = 3000
 
@@ -142,7 +142,7 @@ def test_term_of_the_supervisor_under_load_runs_nothing_twice(redis, ledger, cap
 
 @pytest.mark.parametrize("processes", [0, 2])
 def test_cut_connections_lose_nothing_and_run_nothing_twice(redis, ledger, processes, capsys):
-    """The way out is cut too: the worker is told to end when all is done, and the cuts go on until it has."""
+    """The way out is cut too, so that the owner may be left behind, holding nothing: its lease ends by itself."""
     numbers, cuts, is_told = range(2000), 0, False
     push(numbers)
     with crew(ledger, processes=processes) as worker:
@@ -162,7 +162,7 @@ def test_cut_connections_lose_nothing_and_run_nothing_twice(redis, ledger, proce
     check_events(redis, numbers)
     with capsys.disabled():
         print(f"\n-p {processes}: {cuts} connections cut, {len(numbers)} jobs: lost 0, {repeats}")
-    assert left(redis) == []
+    assert is_empty(redis)
     assert sum(repeats) == 0
     assert cuts > 20
 

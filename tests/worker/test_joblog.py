@@ -66,3 +66,12 @@ def test_odd_payloads_are_logged_too(payload):
     log.flush()
 
     assert len(stream.getvalue().splitlines()) == 2
+
+
+def test_a_line_break_in_a_jid_forges_no_line():
+    stream = io.StringIO()
+    log = JobLog("text", stream)
+    log.middleware(lambda job: None)(SimpleNamespace(payload={"class": "A", "jid": "1\n2030-01-31T09:15:00.000Z forged"}))
+    log.flush()
+
+    assert len(stream.getvalue().splitlines()) == 2
