@@ -26,6 +26,7 @@ from django_sidekick.worker.joblog import JobLog
 from django_sidekick.worker.journal import Journal, path_of
 from django_sidekick.worker.keeper import Keeper
 from django_sidekick.worker.link import Link
+from django_sidekick.worker.listeners import announce
 from django_sidekick.worker.options import WorkerOptions
 from django_sidekick.worker.prefetch import LARGEST_BATCH
 from django_sidekick.worker.recovery import Lease
@@ -242,12 +243,7 @@ class Child:
             self.link.tell(what, value)
 
     def _announce(self, signal: Signal) -> None:
-        """Send a signal; a listener that fails is logged, and holds up nothing."""
-        for listener, answer in signal.send_robust(
-            sender=type(self), identity=self.ownership.identity
-        ):
-            if isinstance(answer, Exception):
-                logger.error("%r failed; the worker goes on.", listener, exc_info=answer)
+        announce(signal, type(self), self.ownership.identity)
 
     def _drain(self, deadline: float) -> None:
         while self.intake.slots.busy or self.intake.has_unstarted or any(worker.is_alive() for worker in self._workers):
