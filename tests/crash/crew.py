@@ -84,9 +84,17 @@ def is_empty(redis: Any) -> bool:
 
 
 def left(redis: Any) -> list[bytes]:
-    """Return the keys that hold jobs, or belong to an owner of jobs."""
+    """Return the keys that hold jobs, or belong to an owner of jobs.
+
+    A name whose wait was cut off is remembered for 10 s, fenced and holding nothing: it is nobody's.
+    """
     names = [key for key in redis.keys("*") if key.startswith((b"sk:", b"queue:", b"retry", b"schedule"))]
-    return [name for name in names if name != b"sk:events" and not name.startswith((b"sk:push:", b"sk:crashes:"))]
+    names = [name for name in names if name != b"sk:events" and not name.startswith((b"sk:push:", b"sk:crashes:"))]
+    remembered = {b"sk:inflight:" + owner for owner in redis.zrange("sk:owners", 0, -1)}
+    remembered = {name for name in remembered if set(redis.hkeys(name)) <= {b"fenced", b"queues"}}
+    if {b"sk:inflight:" + owner for owner in redis.zrange("sk:owners", 0, -1)} == remembered:
+        remembered.add(b"sk:owners")
+    return [name for name in names if name not in remembered]
 
 
 if __name__ == "__main__":
