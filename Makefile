@@ -26,7 +26,7 @@ test: setup ## Set up and pass the tests; they start their own servers
 	DJANGO_SIDEKICK_JSON=stdlib $(BIN)/python -m pytest -q tests $(addprefix --ignore tests/,$(NO_CODEC))
 	$(BIN)/python -m pytest $(ARGS)
 
-crash: setup ## Kill, cut and flood: the tests that need real time (about 2 minutes)
+crash: setup ## Kill, cut and flood: the tests that need real time (about 4 minutes)
 	$(BIN)/python -m pytest tests/crash $(ARGS)
 
 lint: setup ## Check the code's form

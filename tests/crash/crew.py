@@ -37,7 +37,7 @@ def main() -> None:
     from django_sidekick.worker import offspring
     from tests.crash.jobs import events_of
 
-    offspring.YOUNG_S = 0.0  # children are killed young here: each is replaced at once
+    offspring.BirthControl.pause_s = lambda self, lifetime_s: 0.0  # children are killed young here
     crew = Crew(worker_options(Arguments(**order["words"])), events_of)
     if order["words"]["processes"]:
         crew.run_supervised()
