@@ -22,6 +22,8 @@ SLICE_BYTES = 100_000
 LONGEST_SLEEP_S = 1.0
 SLEEP_UNTOLD_S = 0.1
 SELECT_TAKES = 1024
+TOLD = (b"invalidate", b"message", b"subscribe")
+"""How a message begins that is no reply to anything."""
 LEASE_S = 6.0
 
 
@@ -95,12 +97,12 @@ class DueWatch:
 
         One round trip; both sets are read in one transaction so that no change can fall between them.
         """
-        if not self._link.is_connected:
+        if self._link._sock is None:  # is_connected came with redis-py 5.1
             self._connect()
         for command in (("MULTI",), *(("ZRANGE", s, 0, 0, "WITHSCORES") for s in self._sets), ("EXEC",)):
             self._link.send_command(*command)
-        replies = [self._link.read_response() for _ in range(4)]
-        return min([self._longest_s, *(_score(entries) - time.time() for entries in replies[-1] if entries)])
+        *_, firsts = [self._reply() for _ in range(4)]
+        return min([self._longest_s, *(_score(entries) - time.time() for entries in firsts if entries)])
 
     def wait_for_change(self, timeout_s: float) -> bool:
         """Sleep so long, or until a change is told. Return True for the latter; arm() then reads past it."""
@@ -110,6 +112,13 @@ class DueWatch:
             selector.register(self._link._sock, selectors.EVENT_READ)
             selector.register(self._wake, selectors.EVENT_READ)
             return bool(selector.select(max(timeout_s, 0)))
+
+    def _reply(self) -> Any:
+        """Read past what is told: redis-py 5.0 with hiredis hands it out like a reply."""
+        while True:
+            reply = self._link.read_response()
+            if not (isinstance(reply, list) and reply and reply[0] in TOLD):
+                return reply
 
     def _selector(self) -> selectors.BaseSelector:
         """The one that sleeps to the microsecond, where it can: poll and epoll round up to milliseconds."""
