@@ -61,8 +61,9 @@ def test_programs_that_jobs_start_find_clean_signals(redis, processes):
         wait_until(lambda: redis.llen("facts"), "the facts")
 
     facts = json.loads(redis.lpop("facts"))
-    assert int(facts["SigBlk"], 16) == 0
-    assert int(facts["SigIgn"], 16) == 0
+    named = (1 << 31) - 1  # what lies above are real-time signals: the machine's own affair
+    assert int(facts["SigBlk"], 16) & named == 0
+    assert int(facts["SigIgn"], 16) & named == 0
 
 
 def test_children_share_what_was_loaded(redis):
