@@ -21,6 +21,10 @@ class Line(NamedTuple):
     pid: int
 
 
+def lines_of(path: Path) -> list[Line]:
+    return [Line(w, int(n), float(t), int(p)) for w, n, t, p in map(str.split, path.read_text().splitlines())]
+
+
 class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,8 +35,7 @@ class Ledger:
         return self.path.stat().st_size // LINE_BYTES
 
     def lines(self) -> list[Line]:
-        text = self.path.read_text()
-        return [Line(w, int(n), float(t), int(p)) for w, n, t, p in map(str.split, text.splitlines())]
+        return lines_of(self.path)
 
     def newest(self) -> Line:
         return self.lines()[-1]

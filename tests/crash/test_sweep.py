@@ -13,12 +13,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from tests.conftest import SERVER, wait_until
 from tests.crash.jobs import AsyncLedgerJob, LedgerJob, PatientLedgerJob
+from tests.crash.ledger import Line, lines_of
 from tests.crash.proxy import Point, Proxy
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -26,13 +27,6 @@ ACTIONS = ("before", "after", "cut")
 MOST_CALLS = 4
 NEARLY_S = 0.005
 """A job that ended so shortly before the kill may not have been marked as finished yet."""
-
-
-class Line(NamedTuple):
-    what: str
-    number: int
-    at: float
-    pid: int
 
 
 class Zygote:
@@ -55,8 +49,7 @@ class Zygote:
 
     def ledger(self) -> list[Line]:
         path = self.folder / "ledger"
-        text = path.read_text() if path.exists() else ""
-        return [Line(w, int(n), float(t), int(p)) for w, n, t, p in map(str.split, text.splitlines())]
+        return lines_of(path) if path.exists() else []
 
     def log(self) -> str:
         path = self.folder / "log"
