@@ -8,6 +8,9 @@ STAMP = $(VENV)/.installed
 NO_CODEC = testproject architecture typing $(addprefix worker/test_,$(addsuffix .py,$(PROCESSES)))
 PROCESSES = absence births custody late_death listeners new_code reload supervisor
 
+# Most tests wait for something: two processes share them, each with servers of its own.
+SHARED = -n 2 --dist worksteal
+
 .DEFAULT_GOAL := help
 .PHONY: help setup test crash lint types contracts migrations docs wheel bench bench-peers soak demo redis-stop clean ci
 
@@ -23,8 +26,8 @@ $(STAMP): setup.cfg pyproject.toml
 setup: $(STAMP) ## Make .venv and install everything that development needs
 
 test: setup ## Set up and pass the tests; they start their own servers
-	DJANGO_SIDEKICK_JSON=stdlib $(BIN)/python -m pytest -q tests $(addprefix --ignore tests/,$(NO_CODEC))
-	$(BIN)/python -m pytest $(ARGS)
+	DJANGO_SIDEKICK_JSON=stdlib $(BIN)/python -m pytest -q $(SHARED) tests $(addprefix --ignore tests/,$(NO_CODEC))
+	$(BIN)/python -m pytest $(SHARED) $(ARGS)
 
 crash: setup ## Kill, cut and flood: the tests that need real time (about 4 minutes)
 	$(BIN)/python -m pytest tests/crash $(ARGS)

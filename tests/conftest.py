@@ -90,12 +90,16 @@ SERVER: list[RedisServer] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and config.getoption("numprocesses", None):
+        return  # the workers of pytest-xdist have one each
     SERVER.append(RedisServer(port=SIDEKICK_TEST_PORT))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     for server in SERVER:
         server.close()
+    if hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ["SIDEKICK_TEST_RUNTIME_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

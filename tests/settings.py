@@ -39,6 +39,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def keep_to_itself(worker: str) -> None:
+    """Give a worker of pytest-xdist a server and a folder of its own: it inherits the names of another's."""
+    if os.environ.get("SIDEKICK_TEST_WORKER") != worker:
+        os.environ["SIDEKICK_TEST_WORKER"] = worker
+        os.environ["SIDEKICK_TEST_PORT"] = str(free_port())
+        os.environ["SIDEKICK_TEST_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="sidekick-run-")
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    keep_to_itself(os.environ["PYTEST_XDIST_WORKER"])
 SIDEKICK_TEST_PORT = int(os.environ.setdefault("SIDEKICK_TEST_PORT", str(free_port())))
 SIDEKICK = {
     **{key: os.environ[f"SIDEKICK_TEST_{key}"] for key in ("RUNTIME_DIR", "LOG_FORMAT") if f"SIDEKICK_TEST_{key}" in os.environ},
