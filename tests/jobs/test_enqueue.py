@@ -535,9 +535,9 @@ class TestAway:
 
 
 def test_a_repeated_push_changes_nothing(redis, broker):
-    from django_sidekick.broker.broker import Push, run
+    from django_sidekick.broker.broker import run
 
-    keys, words = broker._push_words([Push("default", b"{}"), Push("default", b"[]", 5.0)])
+    keys, words = broker._push_words([("default", b"{}", None), ("default", b"[]", 5.0)])
 
     assert [run(broker.client, "push", keys, words) for _ in range(3)] == [1, 0, 0]
     assert (redis.llen("queue:default"), redis.zcard("schedule")) == (1, 1)
