@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from redis.exceptions import BusyLoadingError
 
 from django_sidekick.broker import pushing
 from django_sidekick.broker.broker import run
@@ -82,3 +83,11 @@ def test_replies_that_are_errors_stand_in_their_places(redis, broker):
     assert [type(reply).__name__ for reply in replies[::2]] == ["ResponseError", "ResponseError"]
     assert replies[1::2] == [b"x", 1]
     assert broker._lines.execute_command("GET", "text") == b"x"
+
+
+def test_replies_that_were_not_read_answer_no_later_command(broker):
+    loading = "return redis.error_reply('LOADING the dataset')"
+    with pytest.raises(BusyLoadingError):
+        broker._lines.execute_together(("EVAL", loading, 0), ("ECHO", "old"))
+
+    assert broker._lines.execute_command("ECHO", "new") == b"new"
