@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,14 @@ def redis_client() -> Any:
     return get_broker().client
 
 
-def fill(count: int, *queues: str, raw: bytes | None = None) -> None:
+def fill(count: int, queues: Sequence[str] = ("default",), raw: bytes | None = None) -> None:
     """Empty the server; lay `count` equal jobs into the queues, the same number in each."""
     client = redis_client()
     client.flushall()
-    raw = raw or raw_job()
-    for queue in queues or ("default",):
-        for _ in range(0, count // len(queues or "d"), 1000):
-            client.lpush(f"queue:{queue}", *[raw] * 1000)
+    raws = [raw or raw_job()] * 1000
+    for queue in queues:
+        for _ in range(0, count // len(queues), len(raws)):
+            client.lpush(f"queue:{queue}", *raws)
 
 
 def cpu_s() -> float:

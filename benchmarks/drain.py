@@ -96,7 +96,7 @@ def drain_with_lines(count: int) -> Figures:
 
 
 def drain_three_queues(count: int) -> Figures:
-    fill(count, "a", "b", "c")
+    fill(count, ("a", "b", "c"))
     return _drained(count - count % 3000, ["a", "b", "c"])
 
 

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import redis
 
@@ -16,6 +16,7 @@ from django_sidekick.broker import connection, scripts
 from django_sidekick.broker.connection import Client, Line, Lines
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.patience import Patience
+from django_sidekick.broker.pushing import push_together, suits
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import BrokerUnavailable
 
@@ -23,16 +24,11 @@ T = TypeVar("T")
 Words = Sequence[str | bytes | int | float]
 
 
-class Push(NamedTuple):
-    """One job on its way out. `at_s`, epoch seconds, sends it to the schedule instead of its queue."""
+Push: TypeAlias = tuple[str, bytes, float | None]
+"""One job on its way out: queue, text, and when it is due, epoch seconds; None sends it to its queue at once.
 
-    queue: str
-    raw: bytes
-    at_s: float | None = None
-
-
-new_push: Callable[[tuple[str, bytes, float | None]], Push] = partial(tuple.__new__, Push)
-"""Push's own __new__ takes three times as long: once a job."""
+A plain tuple: of those the collector forgets the ones that hold only texts and numbers.
+"""
 
 
 class Broker:
@@ -51,18 +47,26 @@ class Broker:
     def push(self, jobs: Sequence[Push], *, deadline: float | None = None) -> None:
         """Put the jobs on their queues and into the schedule: all of them or none, each once.
 
-        One round trip. Repeated under one token while Redis is away, until `deadline` (a time.monotonic(),
-        default ENQUEUE_TIMEOUT from now); then raise BrokerUnavailable, whose cause says why: the push may
-        then have been carried out by a server that could not say so. What Redis refuses for good (a queue's
-        key that is no list) raises it at once.
+        One round trip. Many jobs of one queue go in a transaction, which costs what a bare LPUSH costs; what that
+        does not do, and every repeat, is the script's. Repeated under one token while Redis is away, until
+        `deadline` (a time.monotonic(), default ENQUEUE_TIMEOUT from now); then raise BrokerUnavailable, whose cause
+        says why: the push may then have been carried out by a server that could not say so. What Redis refuses for
+        good (a queue's key that is no list) raises it at once.
         """
         if deadline is None:
             deadline = self.deadline()
         elif time.monotonic() >= deadline:
             raise BrokerUnavailable("Redis is away: the time of this COMMIT's pushes is over.")
         keys, words = self._push_words(jobs)
+        attempts = itertools.count()
+
+        def attempt() -> None:
+            if suits(keys, words) and next(attempts) == 0 and push_together(self._lines, keys, words):
+                return
+            run(self._lines, "push", keys, words)
+
         try:
-            self.patience.call(lambda: run(self._lines, "push", keys, words), deadline=deadline)
+            self.patience.call(attempt, deadline=deadline)
         except redis.RedisError as error:
             raise BrokerUnavailable(f"Redis refuses the push: {error}") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import Parameter, signature
 from typing import Any, TypeAlias
 
@@ -82,6 +82,22 @@ class Line:
         self._link.send_command(*words)
         return self._link.read_response()
 
+    def execute_together(self, *commands: Sequence[Any]) -> list[Any]:
+        """Send commands in one write and return their replies; one that is an error stands in its place.
+
+        An error of the connection closes it and passes.
+        """
+        if self._link is None:
+            self._link = take(self._pool)
+        self._link.send_packed_command(self._link.pack_commands(commands))
+        replies: list[Any] = []
+        try:
+            replies.extend(_reply(self._link) for _ in commands)
+        finally:
+            if len(replies) < len(commands):  # what is still to be read must not answer the next command
+                self._link.disconnect()
+        return replies
+
     def close(self) -> None:
         """Drop the connection."""
         link, self._link = self._link, None
@@ -102,14 +118,32 @@ class Lines:
 
     def execute_command(self, *words: Any) -> Any:
         """As a line does."""
-        try:
-            line = self._idle.pop()
-        except IndexError:
-            line = Line(self._client)
+        line = self._take()
         try:
             return line.execute_command(*words)
         finally:
             self._idle.append(line)
+
+    def execute_together(self, *commands: Sequence[Any]) -> list[Any]:
+        """As a line does."""
+        line = self._take()
+        try:
+            return line.execute_together(*commands)
+        finally:
+            self._idle.append(line)
+
+    def _take(self) -> Line:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return Line(self._client)
+
+
+def _reply(link: Any) -> Any:
+    try:
+        return link.read_response()
+    except redis.ResponseError as error:
+        return error
 
 
 def call(client: Client, *words: Any) -> Any:

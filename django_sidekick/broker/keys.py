@@ -56,7 +56,7 @@ class Keys:
         return f"{self.prefix}{identity}-signals"
 
     def push_token(self, token: str) -> str:
-        """String: this push has been carried out. Lives a little longer than its retry window."""
+        """String, of a large push a list: it has been carried out. Lives a little longer than its retry window."""
         return f"{self.prefix}sk:push:{token}"
 
     def inflight(self, identity: str) -> str:

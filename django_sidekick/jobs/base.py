@@ -194,7 +194,7 @@ def push(
     if encoded:
         payload["sk_encoded"] = True
     at_s = moment_s(None, at, time.time(), "at")
-    return enqueue([Request(payload, at_s, using, mode)])[0]
+    return enqueue([Request.of(payload, at_s, using, mode)])[0]
 
 
 def _listed(value: Any, path: str) -> Sequence[Any]:

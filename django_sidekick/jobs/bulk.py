@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from django_sidekick.broker.broker import Push, get_broker, new_push
+from django_sidekick.broker.broker import Push, get_broker
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.jobs.calls import Configured
 from django_sidekick.jobs.commit import waits
 from django_sidekick.jobs.enqueue import enqueue, push_many, raw_of
 from django_sidekick.jobs.request import client_layers
-from django_sidekick.wire import arguments, codec
+from django_sidekick.wire import arguments
+from django_sidekick.wire.frame import tail_of
 from django_sidekick.wire.payload import new_jids, timestamp
 
 Calls = Sequence[tuple[Any, ...]]
@@ -42,30 +44,19 @@ def enqueue_bulk(
 def _made(
     configured: Configured[..., Any], calls: Calls, moments_s: Sequence[float | None], settings: Settings
 ) -> tuple[list[str], list[Push]]:
-    """Return jids and pushes. All texts of one recipe are the same but for arguments and jid."""
+    """Return jids and pushes. Calls that are all plain, and due at once, are looked at and written together."""
     recipe, stamp = configured.recipe, timestamp(time.time(), settings.wire_times)
-    queue, call, is_plain, dumps = recipe.fields["queue"], recipe.call, arguments.is_plain, codec.dumps
-    head = dumps(recipe.fields)[:-1] + b',"args":'
-    middle = b',"class":' + dumps(recipe.name) + b',"jid":"'
-    tail = b'","created_at":%b,"enqueued_at":%b}' % (dumps(stamp), dumps(stamp))
-    most_bytes = settings.max_payload_bytes or math.inf
-    all_fit = all(map(call.fits, set(map(len, calls))))
-    jids, pushes = new_jids(len(calls)), []
-    for jid, args, at_s in zip(jids, calls, moments_s, strict=True):
-        raw = None
-        if all_fit and at_s is None and is_plain(args):
-            try:
-                raw = b"".join((head, dumps(args), middle, jid.encode(), tail))
-            except (TypeError, ValueError):  # said below, with its path
-                pass
-        if raw is None or len(raw) > most_bytes:
-            raw = _raw(configured, args, jid, stamp, at_s)
-        pushes.append(new_push((queue, raw, at_s)))
-    return jids, pushes
+    jids, queue, frame, raws = new_jids(len(calls)), recipe.fields["queue"], recipe.frame, None
+    are_whole = all(count in recipe.call.counts for count in set(map(len, calls)))
+    if frame and are_whole and not any(moments_s) and arguments.is_plain(itertools.chain.from_iterable(calls)):
+        raws = frame.texts(calls, jids, tail_of(stamp, is_scheduled=False))
+    if raws is None or max(map(len, raws), default=0) > (settings.max_payload_bytes or math.inf):
+        raws = [_raw(configured, *call, stamp) for call in zip(calls, jids, moments_s, strict=True)]
+    return jids, list(zip(itertools.repeat(queue), raws, moments_s))
 
 
 def _raw(
-    configured: Configured[..., Any], args: tuple[Any, ...], jid: str, stamp: int | float, at_s: float | None
+    configured: Configured[..., Any], args: tuple[Any, ...], jid: str, at_s: float | None, stamp: int | float
 ) -> bytes:
     """Return the text as it is made one by one; raise what is raised there."""
     payload = configured.prepare(*args).payload

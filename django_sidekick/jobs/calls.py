@@ -16,6 +16,7 @@ from django_sidekick.jobs.moments import moment_s
 from django_sidekick.jobs.options import JobOptions
 from django_sidekick.jobs.request import Request
 from django_sidekick.wire import arguments
+from django_sidekick.wire.frame import Frame, frame_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -137,7 +138,10 @@ class Configured(Generic[P, R_co]):
 
     def prepare(self, *args: P.args, **kwargs: P.kwargs) -> Request:
         """Return a request for perform_all_later(). Raise TypeError for a call that perform() does not take."""
-        recipe = self.recipe
+        recipe = self._recipe or self.recipe
+        at_s = recipe.at_s() if recipe.is_timed else None
+        if recipe.frame and not kwargs and len(args) in recipe.call.counts and arguments.is_plain(args):
+            return Request(at_s, recipe.using, recipe.mode, recipe.frame, args)
         positional, names = recipe.call.bind(args, kwargs)
         payload = recipe.fields.copy()
         if recipe.queue_of is not None:
@@ -148,8 +152,7 @@ class Configured(Generic[P, R_co]):
             payload["kwargs"] = named
         if encoded:
             payload["sk_encoded"] = True
-        at_s = recipe.at_s() if recipe.is_timed else None
-        return Request(payload, at_s, recipe.using, recipe.mode)
+        return Request.of(payload, at_s, recipe.using, recipe.mode)
 
     @property
     def recipe(self) -> Recipe:
@@ -160,11 +163,15 @@ class Configured(Generic[P, R_co]):
 
 
 class Recipe(NamedTuple):
-    """What all calls of one class with the same options have in common. `fields`: in Sidekiq's order."""
+    """What all calls of one class with the same options have in common. `fields`: in Sidekiq's order.
+
+    `frame` is None where not even their texts are alike.
+    """
 
     name: str
     call: rules.Call
     fields: dict[str, Any]
+    frame: Frame | None
     queue_of: Callable[..., Any] | None
     wait: Any
     wait_until: Any
@@ -195,6 +202,7 @@ def _recipe(job_class: Any, options: Mapping[str, Any]) -> Recipe:
         job_class.name,
         job_class._call(),
         fields,
+        None if callable(queue) else frame_of(fields, job_class.name),
         queue if callable(queue) else None,
         options.get("wait"),
         options.get("wait_until"),

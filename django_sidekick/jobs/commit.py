@@ -98,7 +98,7 @@ def _report(requests: list[Request], error: Exception) -> None:
     for request in requests:
         request.handle.enqueued, request.handle.error = False, error
     payloads = [request.payload for request in requests]
-    texts = b", ".join(request.push.raw for request in requests if request.push)
+    texts = b", ".join(request.push[1] for request in requests if request.push)
     logger.error(
         "Committed, but %d jobs could not be pushed (%s): %s",
         len(requests),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django_sidekick.broker.broker import Broker, Push, get_broker, new_push
+from django_sidekick.broker.broker import Broker, Push, get_broker
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import ArgumentError, BrokerUnavailable, EnqueueError
 from django_sidekick.jobs.commit import SLICE, push_after_commit, waits
 from django_sidekick.jobs.handle import EnqueuedJob
 from django_sidekick.jobs.options import field_of
 from django_sidekick.jobs.request import ClientLayers, Request, client_layers
+from django_sidekick.wire.frame import tail_of
 from django_sidekick.wire.payload import new_jids, text_of, timestamp
 
 LATEST_S = 1e11
@@ -78,12 +80,23 @@ def _refuse_repeated(requests: Sequence[Request]) -> None:
 def _accepted(requests: Sequence[Request], settings: Settings) -> list[Request]:
     """Finish all payloads and make their texts. Return the requests that no layer refused."""
     layers, jids, now_s = client_layers(settings), new_jids(len(requests)), time.time()
-    stamp = timestamp(now_s, settings.wire_times)
-    accepted = []
+    stamp, most_bytes = timestamp(now_s, settings.wire_times), settings.max_payload_bytes or math.inf
+    tails = [tail_of(stamp, is_scheduled=is_scheduled) for is_scheduled in (False, True)]
+    accepted, known, is_free = [], None, False  # is_free: no layer stands around the payloads of this frame
     for request, jid in zip(requests, jids, strict=True):
+        frame, at_s = request.frame, request.at_s
+        if frame is not known:
+            known, is_free = frame, frame is not None and layers.around(frame.fields) is None
+        if frame is not None and is_free and request.push is None:
+            raw = frame.text(request.args, jid, tails[at_s is not None])
+            if raw is not None and len(raw) <= most_bytes:
+                request.handle.jid = jid
+                request.push = frame.queue, raw, at_s
+                accepted.append(request)
+                continue
         if _is_finished(request, jid, stamp, layers):
             payload = request.payload
-            request.push = new_push((payload["queue"], raw_of(payload, settings), request.at_s))
+            request.push = payload["queue"], raw_of(payload, settings), request.at_s
             accepted.append(request)
     return accepted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
@@ -154,16 +155,10 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
 
 
 class Call(NamedTuple):
-    """The shape of a class' perform(): how many positional arguments fit, and whether names are needed."""
+    """The shape of a class' perform(). `counts`: so many arguments, without names, are a whole call."""
 
-    least: int
-    most: float
-    plain: bool
+    counts: range
     signature: inspect.Signature
-
-    def fits(self, count: int) -> bool:
-        """Tell whether a call with so many arguments, and no names, needs nothing more."""
-        return self.plain and self.least <= count <= self.most
 
     def bind(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -173,7 +168,7 @@ class Call(NamedTuple):
         What can be positional becomes so, defaults before the last given one written out, so that f(1) and
         f(order_id=1) are one payload.
         """
-        if not kwargs and self.fits(len(args)):
+        if not kwargs and len(args) in self.counts:
             return args, kwargs
         bound = self.signature.bind(*args, **kwargs)
         given = set(bound.arguments)
@@ -219,8 +214,9 @@ def call_of(perform: Callable[..., Any]) -> Call:
         p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters
     )
     least = sum(p.default is p.empty for p in positional)
-    most = float("inf") if inspect.Parameter.VAR_POSITIONAL in kinds else len(positional)
-    return Call(least, most, not required_names, signature)
+    most = sys.maxsize - 1 if inspect.Parameter.VAR_POSITIONAL in kinds else len(positional)
+    counts = range(0) if required_names else range(least, most + 1)
+    return Call(counts, signature)
 
 
 def problems_of(job_class: type[Any]) -> list[str]:

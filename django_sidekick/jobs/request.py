@@ -11,22 +11,48 @@ from django_sidekick.conf import Settings
 from django_sidekick.feature import load_features
 from django_sidekick.jobs.handle import EnqueuedJob
 from django_sidekick.middleware import Handler, compose, load_layers
+from django_sidekick.wire import codec
+from django_sidekick.wire.frame import Frame
 
 
 class Request:
-    """One job to be pushed: the payload without its last fields, when it is due, and whose COMMIT it waits for."""
+    """One job to be pushed: the payload without its last fields, when it is due, and whose COMMIT it waits for.
 
-    __slots__ = ("at_s", "handle", "mode", "payload", "push", "using")
+    A plain call is kept as its arguments and the frame of its class: its payload is made only for who asks.
+    """
+
+    __slots__ = ("_payload", "args", "at_s", "frame", "handle", "mode", "push", "using")
 
     def __init__(
-        self, payload: dict[str, Any], at_s: float | None = None, using: str = "default", mode: str | None = None
+        self, at_s: float | None, using: str, mode: str | None, frame: Frame | None = None, args: tuple[Any, ...] = ()
     ) -> None:
-        self.payload = payload
+        self._payload: dict[str, Any] | None = None
+        self.args = args
         self.at_s = at_s
-        self.using = using
+        self.frame = frame
+        self.handle = EnqueuedJob("")
         self.mode = mode
         self.push: Push | None = None
-        self.handle = EnqueuedJob("")
+        self.using = using
+
+    @classmethod
+    def of(cls, payload: dict[str, Any], at_s: float | None, using: str, mode: str | None) -> Request:
+        """Return the request for a payload that is there."""
+        request = cls(at_s, using, mode)
+        request._payload = payload
+        return request
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The job hash: once there is a text, what it says."""
+        if self._payload is None:
+            assert self.frame is not None
+            self._payload = codec.loads(self.push[1]) if self.push else self.frame.payload(self.args)
+        return self._payload
+
+    @payload.setter
+    def payload(self, payload: dict[str, Any]) -> None:
+        self._payload = payload
 
 
 def _accept(payload: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +68,6 @@ class ClientLayers(NamedTuple):
     options: frozenset[str]
     with_options: Handler | None
     without: Handler | None
-
 
     def around(self, payload: Mapping[str, Any]) -> Handler | None:
         """Return the client middleware for a payload; None if there is none."""

@@ -57,8 +57,10 @@ def is_plain(values: Iterable[Any], depth: int = 0) -> bool:
         if depth >= DEEPEST - 1:
             return False
         if kind is dict:
+            if KIND in value:
+                return False
             for key, item in value.items():
-                if type(key) is not str or key == KIND:
+                if type(key) is not str:
                     return False
                 if type(item) not in _ATOMS and not is_plain((item,), depth + 1):
                     return False

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from django_sidekick.broker.broker import Push
 from django_sidekick.exceptions import Fenced
 from django_sidekick.wire.outcome import Outcome
 from tests.broker.machine import QUEUES, Owner, World, events_of, jid_of, places
@@ -47,7 +46,7 @@ class Jobs(World):
     def push(self, names, in_s, again):
         """Push, and push again under the same token: the reply was lost."""
         at_s = None if in_s is None else time.time() + in_s
-        keys, words = self.broker._push_words([Push(name, self._payload(name), at_s) for name in names])
+        keys, words = self.broker._push_words([(name, self._payload(name), at_s) for name in names])
         assert self.broker.run("push", keys, words) == 1
         if again:
             assert self.broker.run("push", keys, words) == 0

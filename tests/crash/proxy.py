@@ -23,6 +23,12 @@ NAMES = {
 }
 
 
+TOGETHER = "together"
+"""The name of the transaction that pushes many jobs: it strikes at its EXEC."""
+
+CARRIED_OUT = b"*2\r\n$4\r\nECHO\r\n$11\r\ncarried out\r\n"
+
+
 class Point(NamedTuple):
     """The `number`th call (from 1) of a script, and what happens there.
 
@@ -91,8 +97,8 @@ class Proxy:
                 server.sendall(raw)
                 return True
             if self._point.action != "before":
-                server.sendall(raw)
-                server.recv(65_536)
+                server.sendall(raw + CARRIED_OUT)
+                _wait_for_its_reply(server)
             self.struck_at = time.monotonic()
             if self._point.action != "cut":
                 os.kill(self.victim, signal.SIGKILL)
@@ -140,7 +146,16 @@ class _Commands:
         return at, words
 
 
+def _wait_for_its_reply(server: socket.socket) -> None:
+    """Read until the server has carried out all that it was sent, CARRIED_OUT last."""
+    replies = b""
+    while b"carried out" not in replies:
+        replies += server.recv(65_536)
+
+
 def _script_of(words: list[bytes]) -> str | None:
+    if words[0] == b"EXEC":
+        return TOGETHER
     if words[0] == b"EVALSHA":
         return NAMES.get(words[1].decode())
     if words[0] == b"EVAL":

@@ -17,10 +17,12 @@ from typing import Any
 
 import pytest
 
+from django_sidekick.broker import scripts
+from django_sidekick.broker.pushing import MANY
 from tests.conftest import SERVER, wait_until
 from tests.crash.jobs import AsyncLedgerJob, LedgerJob, PatientLedgerJob
 from tests.crash.ledger import Line, lines_of
-from tests.crash.proxy import Point, Proxy
+from tests.crash.proxy import TOGETHER, Point, Proxy
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ACTIONS = ("before", "after", "cut")
@@ -231,7 +233,7 @@ def check_events(scenario: Life, redis: Any, where: str) -> None:
 
 def points_of(calls: collections.Counter[str]) -> list[Point]:
     """The first calls of each script and its last one."""
-    numbers = {s: {*range(1, min(n, MOST_CALLS) + 1), n} for s, n in calls.items() if s not in {"lead", "renew"}}
+    numbers = {s: {*range(1, min(n, MOST_CALLS) + 1), n} for s, n in calls.items() if s not in {"lead", "renew", TOGETHER}}
     return [Point(s, n, action) for s in sorted(numbers) for n in sorted(numbers[s]) for action in ACTIONS]
 
 
@@ -256,12 +258,14 @@ def test_each_call_of_a_worker(redis, zygote, name, capsys):
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_each_call_of_a_client(redis, zygote, action, capsys):
+@pytest.mark.parametrize(("kind", "size"), [("push", 3), (TOGETHER, MANY)])
+def test_each_call_of_a_client(redis, zygote, kind, size, action, capsys):
+    redis.script_load(scripts.load("push").text)  # or the first push would be two calls
     for number in range(1, 5):
         redis.flushall()
         zygote.clean()
-        proxy = Proxy(SERVER[0].port, Point("push", number, action))
-        pid = zygote.start("client", proxy.port, jobs=4)
+        proxy = Proxy(SERVER[0].port, Point(kind, number, action))
+        pid = zygote.start("client", proxy.port, jobs=4, size=size)
         proxy.victim = pid
         wait_until(lambda p=pid: has_ended(p), "the client to end")
         proxy.close()
@@ -269,10 +273,10 @@ def test_each_call_of_a_client(redis, zygote, action, capsys):
 
         pushed = {line.number for line in zygote.ledger()}
         there = collections.Counter(json.loads(raw)["args"][0] for raw in redis.lrange("queue:default", 0, -1))
-        returned = {n * 3 + more for n in pushed for more in range(3)}
+        returned = {n * size + more for n in pushed for more in range(size)}
         assert returned <= set(there), "a push that returned is lost"
         assert set(there.values()) == {1} or not there, "pushed twice"
-        assert len(there) % 3 == 0, "half a push"
-        assert len(there) == {"before": number * 3 - 3, "after": number * 3, "cut": 12}[action]
+        assert len(there) % size == 0, "half a push"
+        assert len(there) == {"before": number * size - size, "after": number * size, "cut": 4 * size}[action]
     with capsys.disabled():
-        print(f"\nclient: 4 points of push, {action}: lost 0")
+        print(f"\nclient: 4 points of {kind}, {action}: lost 0")

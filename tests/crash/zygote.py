@@ -59,8 +59,9 @@ def work(order: dict[str, Any]) -> None:
 def push(order: dict[str, Any]) -> None:
     from tests.crash.jobs import LedgerJob, note
 
-    for number in range(order["words"]["jobs"]):
-        LedgerJob.perform_bulk([(number * 3 + more, "ok") for more in range(3)])
+    jobs, size = order["words"]["jobs"], order["words"]["size"]
+    for number in range(jobs):
+        LedgerJob.perform_bulk([(number * size + more, "ok") for more in range(size)])
         note("pushed", number)
 
 

@@ -317,6 +317,18 @@ def test_one_bad_argument_pushes_nothing_of_a_bulk(redis):
     assert redis.keys("*") == []
 
 
+@pytest.mark.parametrize("odd", [None, 2**70, "\ud800", datetime(2030, 1, 1, tzinfo=UTC)], ids=["plain", "long", "text", "rich"])
+def test_every_way_out_writes_the_same_payload(redis, odd):
+    calls = [(1, "a", {"b": [None, 1.5]}), (odd,)]
+    NoopJob.perform_bulk(calls)
+    perform_all_later([NoopJob.prepare(*call) for call in calls])
+    for call in calls:
+        NoopJob.perform_later(*call)
+
+    jobs = [list({**job, "jid": "", "created_at": 0, "enqueued_at": 0}.items()) for job in reversed(queued(redis))]
+    assert jobs[:2] == jobs[2:4] == jobs[4:]
+
+
 def test_perform_bulk_schedules_and_spreads(redis):
     at = datetime(2100, 1, 1, tzinfo=UTC)
     NoopJob.perform_bulk([(1,), (2,)], at=[at, at + timedelta(1)])
@@ -469,6 +481,19 @@ class TestAway:
         assert len(caught.value.jids) == 1
         assert time.monotonic() - before < 2
 
+    def test_a_request_that_was_not_pushed_is_the_same_job_when_it_is_passed_again(self, away, settings, redis, redis_url):
+        request = NoopJob.prepare(1, [2])
+        with pytest.raises(EnqueueError) as caught:
+            perform_all_later([request])
+        before = json.loads(request.push[1])
+        settings.SIDEKICK = {"REDIS": redis_url}
+        perform_all_later([request])
+
+        (job,) = queued(redis)
+        assert (job["jid"],) == caught.value.jids
+        assert (job["args"], job["created_at"]) == ([1, [2]], before["created_at"])
+        assert list(job) == list(before)
+
     @pytest.mark.django_db(transaction=True)
     def test_after_a_commit_nothing_is_raised_and_all_is_said(self, away, caplog):
         told, later = [], []
@@ -535,9 +560,9 @@ class TestAway:
 
 
 def test_a_repeated_push_changes_nothing(redis, broker):
-    from django_sidekick.broker.broker import Push, run
+    from django_sidekick.broker.broker import run
 
-    keys, words = broker._push_words([Push("default", b"{}"), Push("default", b"[]", 5.0)])
+    keys, words = broker._push_words([("default", b"{}", None), ("default", b"[]", 5.0)])
 
     assert [run(broker.client, "push", keys, words) for _ in range(3)] == [1, 0, 0]
     assert (redis.llen("queue:default"), redis.zcard("schedule")) == (1, 1)
