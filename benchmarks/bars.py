@@ -22,6 +22,7 @@ MEASURES: dict[str, Callable[[int], Figures]] = {
     "G": drain.drain_coroutines,
     "P": drain.processes,
     "idle": latency.idle,
+    "idle, three": latency.idle_three_queues,
     "scheduled": latency.scheduled,
     "one by one": enqueueing.one_by_one,
     "in bulk": enqueueing.in_bulk,
