@@ -22,6 +22,7 @@ MEASURES: dict[str, Callable[[int], Figures]] = {
     "G": drain.drain_coroutines,
     "P": drain.processes,
     "idle": latency.idle,
+    "idle, three": latency.idle_three_queues,
     "scheduled": latency.scheduled,
     "one by one": enqueueing.one_by_one,
     "in bulk": enqueueing.in_bulk,
@@ -63,6 +64,8 @@ BARS = [
     Bar("two processes, of one", of("P", "P", "per_s_2", "per_s_1"), least=1.2),
     Bar("idle latency p50, of a bare BRPOP's", of("idle", "idle", "worker_p50_ms", "bare_p50_ms"), most=2.2),
     Bar("idle latency p90, of a bare BRPOP's", of("idle", "idle", "worker_p90_ms", "bare_p90_ms"), most=2.5),
+    Bar("with three queues, p50", of("idle, three", "idle, three", "worker_p50_ms", "bare_p50_ms"), most=2.2),
+    Bar("with three queues, p90", of("idle, three", "idle, three", "worker_p90_ms", "bare_p90_ms"), most=2.5),
     Bar(
         "scheduled, ms later than a bare timer, p90",
         lambda r: r["scheduled"]["worker_p90_ms"] - r["scheduled"]["timer_p90_ms"],

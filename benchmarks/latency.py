@@ -20,12 +20,12 @@ SCHEDULED = 100
 
 def idle(_: int) -> dict[str, float]:
     """Milliseconds from before the enqueue call to the job's start: ours, and a bare LPUSH to a bare BRPOP."""
-    figures = {}
-    for name, measure in (("bare", _bare), ("worker", _worker)):
-        redis_client().flushall()
-        values = [value * 1000 for value in measure()]
-        figures |= {f"{name}_p{share}_ms": quantile(values, share / 100) for share in (50, 90, 99)}
-    return figures
+    return _idle("-q", "default")
+
+
+def idle_three_queues(_: int) -> dict[str, float]:
+    """The same with a worker that waits for three queues."""
+    return _idle("-q", "high", "-q", "default", "-q", "low")
 
 
 def scheduled(_: int) -> dict[str, float]:
@@ -51,29 +51,29 @@ def scheduled(_: int) -> dict[str, float]:
     }
 
 
-def _worker() -> list[float]:
-    with worker("-p", "1", "-c", "10"), _board(JOBS) as board:
-        began = []
+def _idle(*queues: str) -> dict[str, float]:
+    """Both wait at once and have their turn one after the other: what the machine does, it does to both."""
+    client = redis_client()
+    client.flushall()
+    with (
+        worker("-p", "1", "-c", "10", *queues), _board(JOBS) as board,
+        _board(JOBS) as bare_board, beside("-m", "benchmarks.latency", bare_board.path),
+    ):  # fmt: skip
+        until(lambda: any(one["cmd"] == "brpop" for one in client.client_list()), "the bare consumer")
+        began, bare_began, raw = [], [], raw_job()
         for number in range(JOBS):
             began.append(time.monotonic())
             Stamp.set(enqueue="immediately").perform_later(board.path, number)
             time.sleep(EVERY_S)
-        until(board.is_full, "the jobs")
-        return [at - then for at, then in zip(board.read(), began, strict=True)]
-
-
-def _bare() -> list[float]:
-    client = redis_client()
-    with _board(JOBS) as board, beside("-m", "benchmarks.latency", board.path):
-        until(lambda: client.info("clients")["blocked_clients"], "the bare consumer")
-        began = []
-        raw = raw_job()
-        for _ in range(JOBS):
-            began.append(time.monotonic())
+            bare_began.append(time.monotonic())
             client.lpush("bare", raw)
             time.sleep(EVERY_S)
-        until(board.is_full, "the bare consumer's last")
-        return [at - then for at, then in zip(board.read(), began, strict=True)]
+        until(lambda: board.is_full() and bare_board.is_full(), "the jobs")
+        figures = {}
+        for name, moments, places in (("bare", bare_began, bare_board), ("worker", began, board)):
+            took = [(at - then) * 1000 for at, then in zip(places.read(), moments, strict=True)]
+            figures |= {f"{name}_p{share}_ms": quantile(took, share / 100) for share in (50, 90, 99)}
+    return figures
 
 
 @contextlib.contextmanager

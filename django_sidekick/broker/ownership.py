@@ -10,14 +10,17 @@ from functools import partial
 from itertools import repeat
 from typing import Any
 
-from django_sidekick.broker import connection, settling
+import redis
+
+from django_sidekick.broker import connection, scripts, settling
 from django_sidekick.broker.broker import run
 from django_sidekick.broker.connection import Client, Line
 from django_sidekick.broker.keys import Keys
-from django_sidekick.broker.patience import Patience
+from django_sidekick.broker.patience import Patience, is_fenced
 from django_sidekick.broker.recovery import ENDS, GOES_ON, LEASE_S, REMEMBER_S, SLICE
 from django_sidekick.broker.waiting import BLOCK_S, QueueWait
 from django_sidekick.conf import Settings
+from django_sidekick.exceptions import Fenced
 from django_sidekick.wire.outcome import Delivery, Outcome
 
 RENEW_EVERY_S = 5
@@ -92,34 +95,54 @@ class Ownership:
         More may come than wanted: what a wait has put aside is always adopted. A reply that is lost is
         repeated by the next call. Only the leader may call this.
         """
-        keys = [self.inflight, self.keys.events, self.keys.paused]
-        keys += [self._queue_keys[index] for index in order]
-        keys += [self._wake_keys[index] for index in order]
+        keys = self._fetch_keys(order)
         words: list[Any] = [self.sequence, wanted, len(order), int(self.wait.may_have_woken), *order]
         words += settling.words_of(finished, events, self.settings, self.keys, keys)
         reply = self._run(self.leader, "fetch", keys, words)
         self.wait.settled()
-        if not reply:
-            self._paused = frozenset()
-            return []
-        taken, _, paused = reply[0].partition(b"|")
-        self._paused = frozenset(map(int, paused.split(b","))) if paused else frozenset()
-        return self._deliveries(taken, reply) if taken else []
+        return self._batch(reply)
 
-    def wait_for_work(self, order: Sequence[int], timeout_s: float = BLOCK_S) -> None:
-        """Return when one of these queues had a job (the next fetch brings it), or in time. Leader only.
+    def wait_for_work(self, order: Sequence[int], timeout_s: float = BLOCK_S) -> list[Delivery]:
+        """Return the job of the first of these queues that has one, or nothing in time: one round trip. Leader only.
 
-        Queues that the last fetch found paused are not waited for: it finds out when they go on.
+        Queues that the last fetch found paused are not waited for: it finds out when they go on. Where several
+        have one at once, or a reply was lost, a fetch brings the others.
         """
         indexes = [index for index in order if index not in self._paused]
-        self.patience.call(lambda: self.wait.wait(indexes, timeout_s))
+        answers = self.patience.call(lambda: self.wait.wait(indexes, timeout_s, self._adoption))
+        refused = [answer.reply for answer in answers if isinstance(answer.reply, redis.ResponseError)]
+        if any(map(is_fenced, refused)):
+            raise Fenced from refused[0]
+        missed = [answer for answer in answers if answer.reply is None or answer.reply in refused]
+        batch = [job for answer in answers if answer not in missed for job in self._batch(answer.reply)]
+        if missed and not batch:  # taken under this number by a wait whose reply was lost, or refused for the moment
+            self.wait.is_in_doubt()
+        if any(answer.moved is not None or not batch for answer in missed):
+            batch += self.fetch(order, 0, [])
+            turn = {index: number for number, index in enumerate(order)}
+            batch.sort(key=lambda delivery: turn.get(delivery.tag % MAX_QUEUES, len(turn)))
+        elif answers:
+            self.wait.settled()
+        return batch
 
     def return_woken(self) -> None:
         """Put what a wait has set aside back to the front of its queue: nothing will be fetched any more."""
-        for wake, queue in zip(self._wake_keys, self._queue_keys, strict=True):
-            give_one = partial(self.client.lmove, wake, queue, "RIGHT", "RIGHT")
-            while self.patience.call(give_one):
-                pass
+        self.wait.may_have_woken = True
+        while woken := self.fetch(range(len(self.queues)), 0, []):
+            self.wait.may_have_woken = True
+            self.give_back(woken)
+
+    def _adoption(self, index: int) -> list[Any]:
+        """Return the command that adopts what a wait for this queue has put aside, unless another's has come first."""
+        keys = self._fetch_keys([index])
+        words: list[Any] = [self.sequence, 0, 1, "once", index]
+        words += settling.words_of([], b"", self.settings, self.keys, keys)
+        return ["EVALSHA", scripts.load("fetch").sha, len(keys), *keys, *words]
+
+    def _fetch_keys(self, order: Sequence[int]) -> list[str]:
+        keys = [self.inflight, self.keys.events, self.keys.paused, self.keys.dead]
+        keys += [self._queue_keys[index] for index in order]
+        return keys + [self._wake_keys[index] for index in order]
 
     def acknowledge(self, finished: Sequence[Outcome], events: bytes = b"") -> int:
         """Settle finished jobs without fetching: one round trip. Return how many were still held."""
@@ -159,6 +182,14 @@ class Ownership:
 
     def _run(self, client: Client | Line, name: str, keys: list[str], words: list[Any]) -> Any:
         return self.patience.call(lambda: run(client, name, keys, words))
+
+    def _batch(self, reply: list[bytes]) -> list[Delivery]:
+        if not reply:
+            self._paused = frozenset()
+            return []
+        taken, _, paused = reply[0].partition(b"|")
+        self._paused = frozenset(map(int, paused.split(b","))) if paused else frozenset()
+        return self._deliveries(taken, reply) if taken else []
 
     def _deliveries(self, taken: bytes, reply: list[bytes]) -> list[Delivery]:
         deliveries: list[Delivery] = []

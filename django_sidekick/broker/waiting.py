@@ -5,8 +5,8 @@ from __future__ import annotations
 import selectors
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import redis
 
@@ -18,17 +18,34 @@ Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 """For a few sockets, made anew for each wait: epoll would cost three calls of the system more."""
 
 BLOCK_S = 2
-CALL_OFF_AGAIN_S = 0.01
+CALL_OFF_AGAIN_S = 0.001
+"""Where the ring is whole, all answers are there at once."""
+
+REFUSED_PAUSE_S = 0.5
 SERVED_UNTIL_S = 10.0
 """A wait whose answer was never read may be served for BLOCK_S after it arrives, however late that is."""
 
 
+class Answer(NamedTuple):
+    """What came of one queue's wait: the job that was put aside, or None; then the next command's reply, or its error.
+
+    `is_refused`: the queue's key is no list.
+    """
+
+    moved: bytes | None
+    reply: Any
+    is_refused: bool
+
+
 class QueueWait:
-    """Wait until one of the queues has a job, which then lies in its wake list for the next fetch.
+    """Wait until one of the queues has a job, which then lies in its wake list.
 
     BLMOVE wakes exactly one of many waiting processes and is destructive into a durable list, so nothing is
     lost with the reply. It knows one source only: hence a connection a queue. When one fires, the others are
     called off before wait() returns, so that no job can be moved to a process whose threads are all busy.
+
+    Two commands are sent along behind each wait. Redis keeps them until the wait is over and runs them then, so they
+    take no round trip of their own: one calls off the next queue's wait, in a ring, the other is the caller's.
     """
 
     def __init__(self, settings: Settings, queues: Sequence[str], wakes: Sequence[str]) -> None:
@@ -49,30 +66,46 @@ class QueueWait:
         """Whether the server may still put a job aside for us: a wait is open, or was cut off lately."""
         return self._is_open or time.monotonic() < self._served_until
 
-    def wait(self, indexes: Sequence[int], timeout_s: float = BLOCK_S) -> None:
-        """Return when one of these queues had a job, in time, or when called off. Raise redis-py's errors."""
+    def wait(
+        self, indexes: Sequence[int], timeout_s: float, then: Callable[[int], Sequence[Any]]
+    ) -> list[Answer]:
+        """Return when one of these queues had a job, in time, or when called off. Raise redis-py's errors.
+
+        Where nothing but a key that is no list ends it, it takes half a second: the other queues are asked meanwhile
+        by the next fetch. `then` gives the command to run when a queue's wait is over, by the queue's index. It may still be run long
+        after an error of the connection.
+        """
         self.may_have_woken = True
         self._called_off.clear()
         if not indexes:
             self._called_off.wait(timeout_s)
-            return
+            return []
         self._is_open = True
         try:
-            waiting = dict(self._arm(index, timeout_s) for index in indexes)
-            self._read(waiting, timeout_s=timeout_s + 5)
+            waiting = self._arm(indexes, timeout_s, then)
+            answers = came = self._read(waiting, timeout_s + 5, is_ring=len(indexes) > 1)
             while waiting:
-                self._unblock(waiting.values())
-                self._read(waiting, timeout_s=CALL_OFF_AGAIN_S)
+                if not came:
+                    self._unblock(list(waiting.values()))
+                came = self._read(waiting, CALL_OFF_AGAIN_S, is_ring=True)
+                answers = answers + came
         except BaseException:
             self._served_until = time.monotonic() + SERVED_UNTIL_S
             self.close()
             raise
         finally:
             self._is_open = False
+        if all(answer.moved is None for answer in answers) and any(answer.is_refused for answer in answers):
+            self._called_off.wait(REFUSED_PAUSE_S)
+        return answers
 
     def settled(self) -> None:
-        """Note that a fetch has adopted the wake lists since the last wait: the next need not look."""
+        """Note that the wake lists were adopted since the last wait: the next fetch need not look."""
         self.may_have_woken = self.may_be_served
+
+    def is_in_doubt(self) -> None:
+        """Note that what was put aside may be adopted only by a later fetch than the next."""
+        self._served_until = time.monotonic() + SERVED_UNTIL_S
 
     def nudge(self) -> None:
         """End a wait for no queue at all. Touches no connection."""
@@ -94,33 +127,66 @@ class QueueWait:
             link.disconnect()
             self._pool.release(link)
 
-    def _arm(self, index: int, timeout_s: float) -> tuple[int, int]:
-        """Send the waiting command. Return the socket's number and the queue's index."""
-        link = self._connections.get(index) or self._connect(index)
-        source, wake = self._lists[index]
-        link.send_command("BLMOVE", source, wake, "RIGHT", "LEFT", timeout_s)
-        return link._sock.fileno(), index  # redis-py has no public way to wait for several connections
+    def _arm(
+        self, indexes: Sequence[int], timeout_s: float, then: Callable[[int], Sequence[Any]]
+    ) -> dict[int, int]:
+        """Send the waits and what stands behind them. Return the queues' indexes by the sockets' numbers."""
+        for index in indexes:
+            if index not in self._connections:
+                self._connect(index)
+        waiting, following = {}, [*indexes[1:], indexes[0]]
+        for index, neighbour in zip(indexes, following, strict=True):
+            link, (source, wake) = self._connections[index], self._lists[index]
+            wait = ("BLMOVE", source, wake, "RIGHT", "LEFT", timeout_s)
+            call_off = [("CLIENT", "UNBLOCK", self._ids[neighbour])] if neighbour != index else []
+            _send(link, [wait, *call_off, then(index)])
+            waiting[link._sock.fileno()] = index  # redis-py has no public way to wait for several connections
+        return waiting
 
-    def _connect(self, index: int) -> Any:
+    def _connect(self, index: int) -> None:
         link = connection.take(self._pool)
         link.send_command("CLIENT", "ID")
         client_id = int(link.read_response())
         with self._lock:
             self._connections[index], self._ids[index] = link, client_id
-        return link
 
-    def _read(self, waiting: dict[int, int], *, timeout_s: float) -> None:
+    def _read(self, waiting: dict[int, int], timeout_s: float, *, is_ring: bool) -> list[Answer]:
         """Take the answers that are there, or come first, out of `waiting`."""
         with Selector() as selector:
             for descriptor in waiting:
                 selector.register(descriptor, selectors.EVENT_READ)
             answered = [key.fd for key, _ in selector.select(timeout_s)]
-        for descriptor in answered:
-            self._connections[waiting.pop(descriptor)].read_response()
+        return [_answer(self._connections[waiting.pop(fd)], is_ring=is_ring) for fd in answered]
 
-    def _unblock(self, indexes: Iterable[int]) -> None:
-        """Call the waits off. One that has not reached the server yet is missed, hence the loop around it."""
-        pipeline = self._control.pipeline(transaction=False)
-        for index in indexes:
-            pipeline.execute_command("CLIENT", "UNBLOCK", self._ids[index])
-        pipeline.execute()
+    def _unblock(self, indexes: Sequence[int]) -> None:
+        """Call the waits off. One that has not reached the server yet is missed, by the ring and here: hence the loop."""
+        link = connection.take(self._pool)
+        try:
+            _send(link, [("CLIENT", "UNBLOCK", self._ids[index]) for index in indexes])
+            for _ in indexes:
+                link.read_response()
+        finally:
+            self._pool.release(link)
+
+
+def _send(link: Any, commands: Iterable[Sequence[Any]]) -> None:
+    """Send several commands at once over a connection of redis-py."""
+    link.send_packed_command(link.pack_commands(commands))
+
+
+def _answer(link: Any, *, is_ring: bool) -> Answer:
+    """Read what came of a wait: of its errors only that the key is no list, which is no reason to leave other queues."""
+    moved, is_refused = None, False
+    try:
+        moved = link.read_response()
+    except redis.ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        is_refused = True
+    if is_ring:
+        link.read_response()
+    try:
+        reply = link.read_response()
+    except redis.ResponseError as error:
+        reply = error
+    return Answer(moved, reply, is_refused)

@@ -237,15 +237,20 @@ class Intake:
         if self._fetch():
             return
         self.waiting = True
+        identity = self.ownership.identity
         try:
             if self.finished:
                 self._settle_quietly()
             if not self.quiet:
-                self.ownership.wait_for_work(self._order.next(), self._order.patience_s)
+                woken = self.ownership.wait_for_work(self._order.next(), self._order.patience_s)
+                self._receive(woken, identity)
+            if self.quiet:
+                self.give_back()
+                self.ownership.return_woken()
+        except Fenced:
+            self.start_over(identity)
         finally:
             self.waiting = False
-        if self.quiet:
-            self.ownership.return_woken()
 
     def _fetch(self) -> int:
         wanted, identity = self._prefetch.wanted(self._free, self.done), self.ownership.identity
@@ -263,6 +268,12 @@ class Intake:
             self._fetched += len(deliveries)
             self.buffer.extend(deliveries)
         return len(deliveries)
+
+    def _receive(self, woken: list[Delivery], identity: str) -> None:
+        """Put what a wait has brought into the buffer, if it is still ours."""
+        if woken and identity == self.ownership.identity:
+            self._fetched += len(woken)
+            self.buffer.extend(woken)
 
     def _take_finished(self) -> list[Outcome]:
         """Take what is finished, without the jobs that are others' now: fenced off, or pushed back."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 
 import pytest
+import redis as redis_py
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
@@ -107,12 +109,16 @@ class Jobs(World):
         own = owner.own
         if owner.is_dead or self.redis.llen(own._queue_keys[at]) == 0:
             return
-        own.wait.may_have_woken = True
-        if by_wait:
-            own._paused = frozenset()
-            own.wait_for_work([at])
-        else:
+        if not by_wait:
+            own.wait.may_have_woken = True
             self.redis.blmove(own._queue_keys[at], own._wake_keys[at], 1, "RIGHT", "LEFT")
+            return
+        own._paused = frozenset()
+        if owner.is_fenced:
+            with pytest.raises(Fenced):
+                own.wait_for_work([at])
+        else:
+            owner.held += own.wait_for_work([at])
 
     @precondition(lambda self: self.old_names)
     @rule(number=numbers, at=st.integers(0, 2))
@@ -123,7 +129,19 @@ class Jobs(World):
 
     @rule(number=numbers)
     def return_woken(self, number):
-        self._owner(number).own.return_woken()
+        owner = self._owner(number)
+        if owner.is_fenced:
+            return self._refused(owner.own.return_woken)
+        return owner.own.return_woken()
+
+    @rule(number=numbers, at=st.integers(0, 2), behind=st.integers(0, 3))
+    def adopt_long_after(self, number, at, behind):
+        """A wait's connection was cut: the server runs what stood behind it, for nobody, whatever has come since."""
+        own = self._owner(number).own
+        then, own.sequence = own.sequence, max(0, own.sequence - behind)
+        with contextlib.suppress(redis_py.ResponseError):
+            self.redis.execute_command(*own._adoption(at))
+        own.sequence = then
 
     def _outcome(self, delivery, kind):
         raw = json.dumps({**json.loads(delivery.raw), "retry_count": 0}).encode()

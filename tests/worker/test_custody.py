@@ -171,7 +171,7 @@ class TestLeave:
         cut = threading.Thread(target=self.cut, args=(redis,))
         cut.start()
         with pytest.raises(Exception, match="losed|reset"):
-            own.wait.wait([0])
+            own.wait.wait([0], 2, own._adoption)
         cut.join()
 
         own.leave()

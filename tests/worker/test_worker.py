@@ -265,7 +265,7 @@ class TestPausedQueues:
         own = child("a").ownership
         own.register()
         EchoJob.set(queue="a").perform_later()
-        own.wait_for_work([0])
+        redis.lmove("queue:a", own._wake_keys[0], "RIGHT", "LEFT")
         redis.sadd("paused", "a")
 
         assert own.fetch([0], 5, []) == []
