@@ -8,6 +8,7 @@ import gc
 import json
 import logging
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -77,6 +78,20 @@ class AsyncGateJob(BaseJob):
         await asyncio.to_thread(client.rpush, "began", f"{number}:{os.getpid()}")
         await asyncio.to_thread(client.blpop, ["gate"], 60)
         await asyncio.to_thread(client.rpush, "ended", str(number))
+
+
+class KillJob(BaseJob):
+    """Kill its process as soon as `beside` other jobs have begun in it; alone, after half a second."""
+
+    def perform(self, beside: int = 0) -> None:
+        client, own = get_broker().client, str(os.getpid()).encode()
+        deadline = time.monotonic() + 0.5
+        while beside > sum(entry.split(b":")[1] == own for entry in client.lrange("began", 0, -1)):
+            if time.monotonic() > deadline:
+                break
+            threading.Event().wait(0.01)
+        client.rpush("killed", f"{self.jid}:{os.getpid()}")
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class HoldGilJob(BaseJob):
