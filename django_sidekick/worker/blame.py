@@ -10,6 +10,7 @@ from typing import Literal
 
 from django_sidekick.broker import settling
 from django_sidekick.broker.keys import Keys
+from django_sidekick.broker.obituaries import Obituary, announce
 from django_sidekick.broker.quarantine import home_of, quarantine_of
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings
@@ -92,6 +93,8 @@ class Blame:
         outcome = Outcome(
             "dead", delivery, payload, since_s, now_s - since_s, error, member, now_s
         )
+        obituary = Obituary(error.identity, error.times, home_of(delivery.queue), delivery.raw)
+        outcome = outcome._replace(follow_ups=announce(obituary, self._keys))
         return with_event(outcome, self._keys, self._events_of)
 
 

@@ -1,4 +1,4 @@
-"""What every host needs once, whatever the number of its processes: scheduler and recovery."""
+"""What every host needs once, whatever the number of its processes: scheduler, recovery, news of the dead."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django_sidekick.broker.patience import Patience
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings
 from django_sidekick.worker.blame import EventsOf
+from django_sidekick.worker.mourner import Mourner
 from django_sidekick.worker.recovery import Recovery, TakeOver, sweep_journals
 from django_sidekick.worker.scheduler import Scheduler
 from django_sidekick.worker.threads import Ticker
@@ -23,7 +24,7 @@ SWEEP_EVERY_S = 600.0
 
 
 class Service:
-    """Moves jobs whose time has come, and brings back the jobs of the dead: a thread each, one connection.
+    """Moves jobs whose time has come, brings back the jobs of the dead, tells of the buried: a thread each.
 
     Alone in a process of its own beside the workers, so that it never waits for a job that holds the GIL; in
     the worker's process under -p 0. `quarantined`: the queues whose suspects its supervisor runs apart.
@@ -51,6 +52,7 @@ class Service:
             self._schedule,
             Ticker("recovery", recovery.turn),
             Ticker("sweep", self._sweep),
+            Ticker("mourner", Mourner(self._client, settings, self.patience).turn),
         ]
 
     def start(self) -> None:

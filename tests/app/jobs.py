@@ -94,6 +94,30 @@ class KillJob(BaseJob):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class MournedJob(KillJob):
+    """As KillJob; its hooks tell what they hear, and after_death may kill its process too."""
+
+    def retries_exhausted(self, error: BaseException) -> str:
+        self.tell("exhausted", error)
+        return "discard"
+
+    def after_death(self, error: BaseException) -> None:
+        self.tell("dead", error)
+        if self.payload["args"] == [0, "bitter"]:
+            os._exit(3)
+
+    def perform(self, beside: int = 0, mood: str = "") -> None:
+        super().perform(beside)
+
+    def tell(self, what: str, error: BaseException) -> None:
+        get_broker().client.rpush("told", f"{what}:{type(error).__name__}:{self.jid}:{os.getpid()}")
+
+
+def tell(error: BaseException, context: dict[str, Any]) -> None:
+    """An error handler."""
+    get_broker().client.rpush("told", f"handler:{type(error).__name__}:{getattr(context.get('job'), 'jid', None)}:{os.getpid()}")
+
+
 class HoldGilJob(BaseJob):
     """Let no other thread of this process run for so long: C code that never gives the interpreter back."""
 
