@@ -42,7 +42,7 @@ class Service:
         self.owners = OwnerRegister(self._client, settings)
         keys = Keys(settings.key_prefix)
         self._watch = DueWatch(settings, keys)
-        jobs = DueJobs(self._client, keys, settings.wire_times)
+        jobs = DueJobs(self._client, settings)
         lease = SchedulerLease(self._client, keys, new_identity())
         self._scheduler = Scheduler(jobs, self._watch, lease, self.patience)
         take_over = TakeOver(self.owners, settings, events_of, quarantined)
