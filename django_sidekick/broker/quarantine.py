@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django_sidekick.broker.connection import Client
+from django_sidekick.broker.connection import Client, replies
 from django_sidekick.broker.keys import Keys
 
 _SUFFIX = ":quarantine"
@@ -34,8 +34,8 @@ class Quarantine:
         pipeline.smembers(self._keys.paused)
         for name in self._queues:
             pipeline.llen(self._keys.queue(quarantine_of(name)))
-        paused, *lengths = pipeline.execute()
+        paused, *lengths = replies(pipeline)
         return any(
-            length and not {name.encode(), quarantine_of(name).encode()} & paused
+            length and not {name.encode(), quarantine_of(name).encode()} & (paused or set())
             for name, length in zip(self._queues, lengths, strict=True)
         )

@@ -163,6 +163,9 @@ def test_suspects_of_a_paused_queue_wait(redis, broker, paused):
     assert not quarantine.is_needed()
     redis.lpush("queue:low:quarantine", "x")
     assert quarantine.is_needed()
+    redis.delete("queue:default:quarantine")
+    redis.set("queue:default:quarantine", "text")
+    assert quarantine.is_needed(), "what is no list holds up no other"
 
 
 @pytest.mark.parametrize(

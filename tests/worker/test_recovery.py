@@ -313,6 +313,16 @@ class TestPoison:
         assert self.die(in_force, TakeOver(owners, in_force, events_of, ["default"]), running=2).buried == 0
         assert redis.llen("queue:default:quarantine") == 2
 
+    @pytest.mark.parametrize(("odd", "quarantined", "deaths"), [("queue:default:quarantine", ["default"], 2), ("dead", [], 3)])
+    def test_a_suspect_that_fits_nowhere_runs_again_and_holds_up_no_other(self, redis, in_force, owners, odd, quarantined, deaths):
+        take_over = TakeOver(owners, in_force, events_of, quarantined)
+        redis.set(odd, "text")
+        NoopJob.perform_bulk([("killer",), ("not begun",)])
+
+        for _ in range(deaths):
+            self.die(in_force, take_over)
+        assert sorted(waiting(redis)) == ["killer", "not begun"]
+
     def test_a_death_that_is_recovered_twice_puts_a_suspect_apart_once(self, redis, in_force, owners):
         take_over = TakeOver(owners, in_force, events_of, ["default"])
         NoopJob.perform_later(1)
