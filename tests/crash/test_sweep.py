@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from django_sidekick.broker import scripts
 from tests.conftest import SERVER, wait_until
 from tests.crash.jobs import AsyncLedgerJob, LedgerJob, PatientLedgerJob
 from tests.crash.ledger import Line, lines_of
@@ -253,6 +254,7 @@ def test_each_call_of_a_worker(redis, zygote, name, capsys):
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_each_call_of_a_client(redis, zygote, action, capsys):
+    redis.script_load(scripts.load("push").text)  # else the first push would be two calls
     for number in range(1, 5):
         redis.flushall()
         zygote.clean()
