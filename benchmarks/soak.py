@@ -199,6 +199,7 @@ def finish(soaking: Soaking) -> dict[str, Any]:
     began = time.monotonic()
     wait_until(lambda: is_drained(soaking.client), "the drain", DRAIN_S)
     drained_s, client = time.monotonic() - began, soaking.client
+    wait_until(lambda: not remembered(client), "the names of the killed to be forgotten", DRAIN_S)
     dead = Counter(json.loads(raw)["class"].rpartition(".")[2] for raw in client.zrange("dead", 0, -1))
     soaking.worker.send_signal(signal.SIGTERM)
     code = soaking.worker.wait(60)
@@ -221,6 +222,12 @@ def finish(soaking: Soaking) -> dict[str, Any]:
         "failed": int(client.get("stat:failed")),
         "killed": [int(marker.read_text()) for marker in soaking.folder.glob("killed-*")],
     }
+
+
+def remembered(client: Any) -> list[bytes]:
+    """Return the names of processes that were killed in the last 10 s: a wait of theirs may still be served."""
+    owners = client.zrange("sk:owners", 0, -1)
+    return [owner for owner in owners if client.hexists(f"sk:inflight:{owner.decode()}", "fenced")]
 
 
 def is_drained(client: Any) -> bool:
