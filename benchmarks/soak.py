@@ -38,7 +38,7 @@ HELD = ("sk:inflight", "sk:wake", "sk:owners")
 ALARMS = ("could not go on", "A thread of the intake failed", "could not be settled", "does not end", "did not end")
 NOTHING = (
     "exit_code", "processes_left", "journals_left", "keys_held", "keys_without_ttl", "dead_above_limit",
-    "handles_unheard", "alarms",
+    "handles_unheard", "alarms", "buried_bystanders",
 )  # fmt: skip
 METRICS = 13
 """A histogram of each of the ten classes, a hash a minute, one every ten."""
@@ -199,6 +199,7 @@ def finish(soaking: Soaking) -> dict[str, Any]:
     began = time.monotonic()
     wait_until(lambda: is_drained(soaking.client), "the drain", DRAIN_S)
     drained_s, client = time.monotonic() - began, soaking.client
+    wait_until(lambda: not remembered(client), "the names of the killed to be forgotten", DRAIN_S)
     dead = Counter(json.loads(raw)["class"].rpartition(".")[2] for raw in client.zrange("dead", 0, -1))
     soaking.worker.send_signal(signal.SIGTERM)
     code = soaking.worker.wait(60)
@@ -223,9 +224,15 @@ def finish(soaking: Soaking) -> dict[str, Any]:
     }
 
 
+def remembered(client: Any) -> list[bytes]:
+    """Return the names of processes that were killed in the last 10 s: a wait of theirs may still be served."""
+    owners = client.zrange("sk:owners", 0, -1)
+    return [owner for owner in owners if client.hexists(f"sk:inflight:{owner.decode()}", "fenced")]
+
+
 def is_drained(client: Any) -> bool:
     held = sum(client.hlen(f"sk:inflight:{owner.decode()}") > 3 for owner in client.zrange("sk:owners", 0, -1))
-    return not (held or client.zcard("retry") or client.zcard("schedule") or client.llen("queue:default") or client.llen("queue:low"))
+    return not (held or client.zcard("retry") or client.zcard("schedule") or any(client.llen(f"queue:{name.decode()}") for name in client.smembers("queues")))
 
 
 def checks(left: dict[str, Any], samples: list[dict[str, Any]], minutes: float) -> dict[str, bool]:

@@ -83,7 +83,7 @@ class Killer(BaseJob):
 
 
 class Poison(BaseJob):
-    """Kill the process in every run: it is dead after the third."""
+    """Kill the process in every run: it is dead after the third, whatever ran beside it."""
 
     def perform(self) -> None:
         (settings.FOLDER / f"killed-{os.getpid()}p").write_text(str(os.getpid()))

@@ -79,6 +79,7 @@ class ProcessDied(SidekickError):
             "It is not run again by itself: a segmentation fault, or out of memory?"
         )
         self.identity = identity
+        self.times = times
 
 
 class Retry(Exception):

@@ -97,6 +97,12 @@ def seconds(stamp: str) -> float:
     return datetime.fromisoformat(stamp).timestamp()
 
 
+def shorten_leases(redis: Any) -> None:
+    """What 15 s would do: Redis' own clock decides, so the lease's end is moved, not the clock."""
+    for owner in redis.zrange("sk:owners", 0, -1):
+        redis.zadd("sk:owners", {owner: 1}, xx=True)
+
+
 @contextlib.contextmanager
 def worker_process(*words: str, **environment: str) -> Iterator[WorkerProcess]:
     worker = WorkerProcess(*words, **environment)

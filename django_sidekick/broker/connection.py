@@ -165,6 +165,17 @@ def take(pool: Pool) -> Any:
     return pool.get_connection(*_NAMED)
 
 
+def replies(pipeline: Any) -> list[Any]:
+    """Return what a pipeline answers, None for a key of another type than its command. Raise the first other error."""
+    answers = pipeline.execute(raise_on_error=False)
+    for index, answer in enumerate(answers):
+        if isinstance(answer, Exception):
+            if not str(answer).startswith("WRONGTYPE"):
+                raise answer
+            answers[index] = None
+    return list(answers)
+
+
 def worker_client(settings: Settings) -> Client:
     """Return a client for one of the worker's few callers: no short time-out, for a call may block for 2 s."""
     return client(settings, socket_timeout_s=WORKER_SOCKET_TIMEOUT_S)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import selectors
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import redis
 
-from django_sidekick.broker import connection
+from django_sidekick.broker import burial, connection
 from django_sidekick.broker.broker import run
 from django_sidekick.broker.connection import Client
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.waiting import Selector
 from django_sidekick.conf import Settings
-from django_sidekick.wire.payload import timestamp
+from django_sidekick.wire.payload import timestamp, wrap_malformed
+
+logger = logging.getLogger("sidekick")
 
 SLICE = 100
 SLICE_BYTES = 100_000
+PUT_OFF_S = 60
 LONGEST_SLEEP_S = 1.0
 SLEEP_UNTOLD_S = 0.1
 SELECT_TAKES = 1024
@@ -30,21 +35,37 @@ LEASE_S = 6.0
 class DueJobs:
     """The schedule and the retry set, served fairly: a slice of one, then a slice of the other."""
 
-    def __init__(self, client: Client, keys: Keys, wire_times: str) -> None:
+    def __init__(self, client: Client, settings: Settings) -> None:
         self._client = client
-        self._keys = keys
-        self._wire_times = wire_times
+        self._settings = settings
+        self._keys = Keys(settings.key_prefix)
 
     def enqueue_due(self) -> int:
         """Move at most 100 due jobs of each set to their queues. Return how many: more may be due.
 
-        One step in Redis, of about 1 ms at most; Ruby's pollers may take from the same sets.
+        One step in Redis, of about 1 ms at most; Ruby's pollers may take from the same sets. What is no job, or
+        fits into no queue, is buried: JSON that is no object is then wrapped, so that Ruby's pages can show it.
+        What fits nowhere is tried again in a minute.
         """
         now_s, names = time.time(), self._keys
         keys = [names.queues, names.dead, names.retry, names.schedule]
-        stamp = repr(timestamp(now_s, self._wire_times))
-        words: list[Any] = [repr(now_s), SLICE, stamp, names.queue(""), SLICE_BYTES]
-        return int(run(self._client, "enqueue_due", keys, words))
+        stamp = repr(timestamp(now_s, self._settings.wire_times))
+        words: list[Any] = [repr(now_s), SLICE, stamp, names.queue(""), SLICE_BYTES, PUT_OFF_S]
+        moved, buried = run(self._client, "enqueue_due", keys, words)
+        if buried:
+            self._lay_out(buried, now_s)
+        return int(moved)
+
+    def _lay_out(self, buried: Sequence[bytes], now_s: float) -> None:
+        """Wrap what needs it, each in one step, and cut the dead set to its limits. A kill leaves it as it came."""
+        keys = [self._keys.dead, self._keys.dead, self._keys.queues]
+        for raw in buried:
+            logger.error("Dead, for it was due and is no job, or the key of its queue is no list: %.200r", raw)
+            wrapped = wrap_malformed(raw, "default", now_s, self._settings.wire_times)
+            if wrapped:
+                run(self._client, "replace", keys, ["zset", raw, "zset", wrapped, repr(now_s)])
+        for command, key, words in burial.trimming(self._settings, self._keys, now_s):
+            self._client.execute_command(command, key, *words)
 
 
 class SchedulerLease:

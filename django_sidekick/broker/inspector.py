@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django_sidekick.broker import burial
 from django_sidekick.broker.broker import Broker
-from django_sidekick.broker.connection import Client
+from django_sidekick.broker.connection import Client, replies
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.wire import codec
 from django_sidekick.wire.payload import scrub, timestamp
@@ -59,12 +59,14 @@ class Inspector:
         }
 
     def queues(self) -> dict[str, int]:
-        """Return the size of each known queue, by name."""
-        names = sorted(_text(name) for name in self._client.smembers(self._keys.queues))
+        """Return the size of each known queue, by name; none for a name whose key holds no list."""
         pipeline = self._client.pipeline(transaction=False)
+        (known,) = replies(pipeline.smembers(self._keys.queues))
+        names = sorted(_text(name) for name in known or ())
         for name in names:
             pipeline.llen(self._keys.queue(name))
-        return dict(zip(names, pipeline.execute(), strict=True))
+        sizes = zip(names, replies(pipeline), strict=True)
+        return {name: size for name, size in sizes if size is not None}
 
     def paused(self) -> set[str]:
         """Return the names of the queues from which no worker takes anything."""

@@ -22,6 +22,7 @@ class Keys:
         self.paused = f"{prefix}paused"
         self.owners = f"{prefix}sk:owners"
         self.events = f"{prefix}sk:events"
+        self.obituaries = f"{prefix}sk:obituaries"
         self.scheduler = f"{prefix}sk:scheduler"
         self.scheduled = f"{prefix}sk:scheduled"
         """Channel: something was put into the schedule."""

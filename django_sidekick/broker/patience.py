@@ -36,7 +36,6 @@ AWAY = (
 _AWAY_WORDS = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "LOADING", "OOM")
 """First words of other replies that mean the same: the server is there, but not now."""
 
-
 REFUSALS = (redis.RedisError,)
 """What passes out of Patience.call() where there is a deadline, beside its own two: Redis is there, and says no."""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import redis
 
 from django_sidekick.broker import settling
 from django_sidekick.broker.broker import run
@@ -12,6 +15,8 @@ from django_sidekick.broker.connection import Client
 from django_sidekick.broker.keys import Keys
 from django_sidekick.conf import Settings
 from django_sidekick.wire.outcome import Outcome
+
+logger = logging.getLogger("sidekick")
 
 LEASE_S = 15
 SLICE = (200, 200_000)
@@ -69,10 +74,19 @@ class OwnerRegister:
         return {tag: raw for tag, raw in zip(tags, payloads, strict=True) if raw is not None}
 
     def settle(self, identity: str, outcomes: Sequence[Outcome]) -> int:
-        """Settle jobs for a fenced process. Return how many it still held."""
+        """Settle jobs for a fenced process. Return how many it still held.
+
+        From the first on that should go where the key is of another type they stay held, and 0 is returned.
+        """
         keys = [self._keys.inflight(identity), self._keys.events]
         words = settling.words_of(outcomes, b"", self._settings, self._keys, keys)
-        return int(run(self._client, "settle_dead", keys, words))
+        try:
+            return int(run(self._client, "settle_dead", keys, words))
+        except redis.ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            logger.error("What %s held can go neither apart nor to the dead: %s", identity, error)
+            return 0
 
     def count_crash(self, job: str, identity: str) -> int:
         """Note that a process died while it ran this job. Return how many did within 72 h; a repeat counts once."""

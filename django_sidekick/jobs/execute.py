@@ -18,7 +18,7 @@ from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import MalformedPayload, Shutdown
 from django_sidekick.feature import Feature, Layer, load_features
 from django_sidekick.jobs.failures import Failures
-from django_sidekick.jobs.registry import JOBS, Stranger, refuse, resolve
+from django_sidekick.jobs.registry import JOBS, Stranger, job_of, refuse
 from django_sidekick.middleware import (
     DatabaseConnections,
     Handler,
@@ -183,12 +183,9 @@ class Executor:
     def _resolve(self, payload: dict[str, Any]) -> tuple[Any, Handler]:
         """Return the job and the layers around it; one that cannot be made fails in sight of the job log alone."""
         try:
-            name = ruby.class_name(payload) if ruby.is_wrapped(payload) else payload["class"]
-            job = resolve(name)()
-            job.payload = payload
+            return job_of(payload), self._chain
         except Exception as error:
             return Stranger(payload, error), self._chain_of_strangers
-        return job, self._chain
 
     def _failed(
         self, delivery: Delivery, payload: dict[str, Any], job: Any, error: BaseException

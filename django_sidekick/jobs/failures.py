@@ -10,7 +10,9 @@ from typing import Any
 from django_sidekick.conf import Settings, imported
 from django_sidekick.exceptions import ConfigurationError, Discard, MalformedPayload, Retry
 from django_sidekick.jobs import retry
+from django_sidekick.jobs.registry import job_of
 from django_sidekick.jobs.retry import Failure, RetryRules
+from django_sidekick.middleware import current_job
 from django_sidekick.wire import codec
 from django_sidekick.wire.outcome import Delivery, Outcome
 from django_sidekick.wire.payload import parse, wrap_malformed
@@ -68,6 +70,26 @@ class Failures:
         if member is None:
             return self._end("dead", delivery, fields, job, failure)
         return Outcome("retry", delivery, payload, now_s, 0.0, error, member, now_s + wait_s)
+
+    def died(self, delivery: Delivery, error: BaseException) -> None:
+        """Tell handlers and hooks of a job that was buried elsewhere. What they do or answer changes nothing."""
+        context: dict[str, Any] = {"queue": delivery.queue, "raw": delivery.raw}
+        job = None
+        try:
+            payload = parse(delivery.raw)
+            context = {"queue": delivery.queue, "payload": payload, "job": None}
+            context["job"] = job = job_of(payload)
+        except Exception:  # its class is not here, or cannot be made: the handlers hear of it all the same
+            logger.debug("Nobody here knows the job: %r", delivery.raw, exc_info=True)
+        current_job.set(job)
+        try:
+            self._tell_handlers(error, context)
+            self._ask(job, "retries_exhausted", error)
+            self._ask(job, "after_death", error)
+        except BaseException:  # even SystemExit ends no thread that tells of others
+            logger.exception("What is told of a job's death raised; it is passed over.")
+        finally:
+            current_job.set(None)
 
     def _exhausted(
         self, delivery: Delivery, fields: dict[str, Any], job: Any, failure: Failure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django_sidekick.exceptions import UnknownJob
+from django_sidekick.wire import ruby
 
 JOBS: dict[str, type[Any]] = {}
 
@@ -20,6 +21,13 @@ def resolve(name: str) -> type[Any]:
     if job_class is None:
         raise UnknownJob(name)
     return job_class
+
+
+def job_of(payload: dict[str, Any]) -> Any:
+    """Return the job of a payload, one wrapped by Active Job too. Raise UnknownJob, or what its class raises."""
+    job = resolve(ruby.class_name(payload) if ruby.is_wrapped(payload) else payload["class"])()
+    job.payload = payload
+    return job
 
 
 class Stranger:

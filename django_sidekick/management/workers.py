@@ -18,21 +18,22 @@ from django_sidekick import checks
 from django_sidekick.broker import embedded, health
 from django_sidekick.broker.backlog import Backlog
 from django_sidekick.broker.patience import Absence
+from django_sidekick.broker.quarantine import quarantine_of
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ConfigurationError
-from django_sidekick.feature import load_features
-from django_sidekick.jobs.execute import build_executor
+from django_sidekick.feature import Feature, load_features
+from django_sidekick.jobs.execute import Executor, build_executor
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.management import logs
 from django_sidekick.worker import bell, child, collector, configfile, leash, stacks, turns
+from django_sidekick.worker.blame import Acquittal, EventsOf
 from django_sidekick.worker.custody import Custody
 from django_sidekick.worker.drain import Drain
 from django_sidekick.worker.joblog import JobLog
 from django_sidekick.worker.link import Link
 from django_sidekick.worker.offspring import Role
 from django_sidekick.worker.options import WorkerOptions
-from django_sidekick.worker.recovery import EventsOf
 from django_sidekick.worker.reexec import Renewal, command, is_rehearsal
 from django_sidekick.worker.reload import Reloader
 from django_sidekick.worker.service import Service
@@ -99,8 +100,11 @@ class Crew:
         self._leash = leash.taken()
         self._job_log = JobLog(settings.log_format) if settings.log_jobs else None
         logs.set_up(settings, verbose=options.verbose)
+        self._executor = self._build_executor(*load_features(settings))
+
+    def _build_executor(self, *features: Feature) -> Executor:
         layers = (self._job_log.middleware,) if self._job_log else ()
-        self._executor = build_executor(settings, features=load_features(settings), layers=layers)
+        return build_executor(self._options.settings, features=features, layers=layers)
 
     def run_supervised(self) -> None:
         """Fork and look after the processes that -p asks for."""
@@ -135,10 +139,14 @@ class Crew:
     def run_child(self, role: Role, link: Link) -> None:
         """Be one of the supervisor's children. It tells when Redis is away; the service may start one."""
         Absence.is_told_by_supervisor = True
-        embedded.leave_to_others(leave=role == "worker")
+        embedded.leave_to_others(leave=role != "service")
         if role == "service":
             self._serve(link)
             return
+        if role == "quarantine":
+            settings = self._options.settings
+            self._options = self._options.of_quarantine
+            self._executor = self._build_executor(*load_features(settings), Acquittal(settings))
         process = self._process(link)
         process.run(self._done_when(process))
         _leave(process)
@@ -167,8 +175,12 @@ class Crew:
 
         return is_done
 
+    def _service(self) -> Service:
+        options = self._options
+        return Service(options.settings, self._events_of, options.quarantined)
+
     def _serve(self, link: Link) -> None:
-        service, woken = Service(self._options.settings, self._events_of), Wake(link)
+        service, woken = self._service(), Wake(link)
         _handle(
             SIGTERM=woken.set, SIGINT=_nothing, SIGTSTP=_nothing, SIGTTIN=stacks.dump_stacks
         )
@@ -231,7 +243,8 @@ def _drained_when(options: WorkerOptions, process: child.Child) -> Callable[[], 
         return lambda: False
     own = process.ownership
     owners = OwnerRegister(own.client, options.settings)
-    return Drain(Backlog(own.client, own.keys, own.queues), owners, own).is_done
+    suspects = [quarantine_of(name) for name in options.quarantined]
+    return Drain(Backlog(own.client, own.keys, [*own.queues, *suspects]), owners, own).is_done
 
 
 def _handle(**actions: Callable[[], None]) -> None:

@@ -13,13 +13,15 @@ from django_sidekick.broker.beats import ProcessBeat
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.ownership import RENEW_EVERY_S
 from django_sidekick.broker.patience import REFUSALS, Patience
+from django_sidekick.broker.quarantine import Quarantine
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.broker.waiting import BLOCK_S
 from django_sidekick.exceptions import BrokerUnavailable, Fenced
 from django_sidekick.worker import journal
+from django_sidekick.worker.blame import EventsOf
 from django_sidekick.worker.display import BEAT_S, Display, ProcessInfo
 from django_sidekick.worker.options import WorkerOptions
-from django_sidekick.worker.recovery import EventsOf, TakeOver
+from django_sidekick.worker.recovery import TakeOver
 
 logger = logging.getLogger("sidekick")
 
@@ -36,6 +38,7 @@ class Ward(NamedTuple):
     identity: str
     started_at_s: float
     quiet: bool
+    in_quarantine: bool = False
 
 
 class Custody:
@@ -54,8 +57,12 @@ class Custody:
         self._client = connection.client(settings, socket_timeout_s=SOCKET_TIMEOUT_S)
         self._patience = Patience(self._client)
         self._owners = OwnerRegister(self._client, settings)
-        self._take_over = TakeOver(self._owners, settings, events_of)
-        self._beats = ProcessBeat(self._client, Keys(settings.key_prefix))
+        self._take_over = TakeOver(self._owners, settings, events_of, options.quarantined)
+        keys = Keys(settings.key_prefix)
+        self._quarantine = Quarantine(self._client, keys, options.quarantined)
+        self.has_suspects = False
+        """Whether jobs waited in the quarantine at the last look."""
+        self._beats = ProcessBeat(self._client, keys)
         self._dead: dict[str, bool] = {}
         self._sweep_until: dict[str, float] = {}
         self._renew_at = 0.0
@@ -79,7 +86,7 @@ class Custody:
         now = time.monotonic()
         if now < self._rest_until:
             return
-        if now >= self._look_at and self._try(self._client.ping):
+        if now >= self._look_at and self._try(self._look):
             self._look_at = now + LOOK_EVERY_S
         wards = list(wards)
         if now >= self._renew_at:
@@ -93,6 +100,10 @@ class Custody:
         if time.monotonic() >= self._rest_until:  # all that was due has gone through
             self._misses = 0
             self._patience.absence.met()
+
+    def _look(self) -> None:
+        self.has_suspects = False
+        self.has_suspects = self._quarantine.is_needed()
 
     def renew(self, wards: Iterable[Ward]) -> None:
         """Renew all leases; if one could not be, all again as soon as Redis is tried again."""
@@ -141,6 +152,7 @@ class Custody:
             returned, settled, more = returned + taken.returned, settled + taken.settled, taken.more
         self._take_down(identity)
         self._dead.pop(identity)
+        self._look_at = 0.0  # it may have left suspects
         self._sweep_until[identity] = time.monotonic() + SWEEP_FOR_S
         if returned or settled:
             took_ms = (time.perf_counter() - began) * 1000
@@ -156,7 +168,7 @@ class Custody:
         self._beat_at.pop(identity, None)
 
     def _beat(self, ward: Ward, on_signal: Callable[[str, str], None]) -> None:
-        options = self._options
+        options = self._options.of_quarantine if ward.in_quarantine else self._options
         info = ProcessInfo(
             options.queues, options.concurrency, options.tag, options.labels, ward.started_at_s
         )

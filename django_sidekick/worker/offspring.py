@@ -13,7 +13,7 @@ from django_sidekick.worker.custody import Ward
 from django_sidekick.worker.display import resident_kib
 from django_sidekick.worker.link import SupervisorLink
 
-Role = Literal["worker", "service"]
+Role = Literal["worker", "service", "quarantine"]
 
 YOUNG_S = 10.0
 FIRST_PAUSE_S = 1.0
@@ -110,9 +110,14 @@ class Offspring:
         """Its memory."""
         return resident_kib(self.pid) / 1024
 
+    @property
+    def runs_jobs(self) -> bool:
+        """Whether it holds jobs, and a lease."""
+        return self.role != "service"
+
     def as_ward(self) -> Ward:
         """Return it as Redis knows it."""
-        return Ward(self.identity, self.born_at_s, self.is_quiet)
+        return Ward(self.identity, self.born_at_s, self.is_quiet, self.role == "quarantine")
 
 
 class BirthControl:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from django_sidekick.broker import settling
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.ownership import MAX_QUEUES, RENEW_EVERY_S, Ownership
 from django_sidekick.broker.patience import REFUSALS, Patience
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings
-from django_sidekick.exceptions import Fenced, MalformedPayload, ProcessDied
-from django_sidekick.jobs.retry import Failure, RetryRules, with_error
-from django_sidekick.wire import codec
-from django_sidekick.wire.outcome import Delivery, FollowUp, Outcome
+from django_sidekick.exceptions import Fenced
+from django_sidekick.wire.outcome import Delivery, Outcome
 from django_sidekick.wire.payload import parse
 from django_sidekick.worker import journal
+from django_sidekick.worker.blame import Blame, EventsOf, with_event
 from django_sidekick.worker.display import pid_of
 from django_sidekick.worker.intake import Intake
 from django_sidekick.worker.journal import Entries
@@ -32,12 +29,10 @@ logger = logging.getLogger("sidekick")
 
 LOOK_EVERY_S = 2.0
 REST_S = 0.005
-CRASHES_ALLOWED = 2
 SILENCE_S = 5.0
 GRACE_S = RENEW_EVERY_S + 1.5
 WARN_EVERY_S = 5.0
 OLD_JOURNAL_S = 1200.0
-EventsOf = Callable[[Sequence[Outcome]], bytes]
 T = TypeVar("T")
 
 
@@ -54,16 +49,21 @@ class TakeOver:
     """Brings back what one dead process held: first fence it, then settle what its journal names, then return.
 
     What the journal says was finished is acknowledged with its event. What was inside `perform` may have killed
-    the process: the third time within 72 hours it goes to the dead set. All the rest runs again. Each step is
-    one script that changes nothing the second time: two may do it at once, and either may die of it.
+    the process: the second time within 72 hours it is put apart, if its queue is `quarantined` here; the third time
+    it goes to the dead set. All the rest runs again. Each step is one script that changes nothing the second time:
+    two may do it at once, and either may die of it.
     """
 
     def __init__(
-        self, owners: OwnerRegister, settings: Settings, events_of: EventsOf | None = None
+        self,
+        owners: OwnerRegister,
+        settings: Settings,
+        events_of: EventsOf | None = None,
+        quarantined: Collection[str] = (),
     ) -> None:
         self._owners = owners
         self._keys = Keys(settings.key_prefix)
-        self._rules = RetryRules(settings.max_retries, settings.wire_times)
+        self._blame = Blame(owners, settings, events_of, quarantined)
         self._runtime_dir = settings.runtime_dir
         self._events_of = events_of
         self._read: set[str] = set()
@@ -85,7 +85,7 @@ class TakeOver:
             entries = journal.read(path)
             settled = self._settle_finished(identity, queues, entries)
             if blame and (certain or not _is_alive(identity)):
-                buried = self._bury_killers(identity, queues, entries)
+                buried = self._judge(identity, queues, entries)
         self._read.add(identity)  # once, however many slices
         recovered = self._owners.recover(identity, certain=certain)
         if not recovered.more:
@@ -100,37 +100,17 @@ class TakeOver:
             delivery = Delivery(tag, queues[tag % MAX_QUEUES], raw)
             _, started_at_s, duration_s, kind = entries.finished[tag]
             outcome = Outcome(kind, delivery, parse(raw), started_at_s, duration_s)
-            outcomes.append(outcome._replace(follow_ups=self._event(outcome)))
+            outcomes.append(with_event(outcome, self._keys, self._events_of))
         return self._owners.settle(identity, outcomes) if outcomes else 0
 
-    def _bury_killers(self, identity: str, queues: list[str], entries: Entries) -> int:
+    def _judge(self, identity: str, queues: list[str], entries: Entries) -> int:
         held = self._owners.held(identity, [began.tag for began in entries.running])
-        since_s = {began.tag: began.since_s for began in entries.running}
-        graves = []
-        for tag, raw in held.items():
-            times = self._owners.count_crash(_name_of(raw), identity)
-            if times > CRASHES_ALLOWED:
-                delivery = Delivery(tag, queues[tag % MAX_QUEUES], raw)
-                graves.append(self._grave(delivery, ProcessDied(identity, times), since_s[tag]))
-        return self._owners.settle(identity, graves) if graves else 0
-
-    def _grave(self, delivery: Delivery, error: ProcessDied, since_s: float) -> Outcome:
-        now_s, member, payload = time.time(), delivery.raw, None
-        try:
-            payload = with_error(parse(delivery.raw), Failure(delivery.queue, error, now_s), self._rules)
-            member = codec.dumps(payload)
-        except (MalformedPayload, TypeError, ValueError):  # what cannot be written again is buried as it came
-            logger.debug("Buried as it came: %r", delivery.raw)
-        logger.error("Job %s is dead: %s", _name_of(delivery.raw), error)
-        outcome = Outcome(
-            "dead", delivery, payload, since_s, now_s - since_s, error, member, now_s
-        )
-        return outcome._replace(follow_ups=self._event(outcome))
-
-    def _event(self, outcome: Outcome) -> tuple[FollowUp, ...]:
-        if self._events_of is None:
-            return ()
-        return (settling.event(self._keys, self._events_of([outcome])),)
+        running = [
+            (Delivery(began.tag, queues[began.tag % MAX_QUEUES], held[began.tag]), began.since_s)
+            for began in entries.running
+            if began.tag in held
+        ]
+        return self._blame.judge(identity, running)
 
 
 class Recovery:
@@ -221,17 +201,6 @@ def sweep_journals(runtime_dir: Path, is_known: Callable[[str], bool]) -> None:
             is_old = time.time() - path.stat().st_mtime > OLD_JOURNAL_S
             if is_old and not is_known(path.name.removesuffix(".journal")):
                 path.unlink()
-
-
-def _name_of(raw: bytes) -> str:
-    """The jid, which outlives retries; a digest for what has none."""
-    try:
-        jid = parse(raw).get("jid")
-    except MalformedPayload:
-        jid = None
-    if isinstance(jid, str) and 0 < len(jid) <= 64 and jid.isalnum():
-        return jid
-    return hashlib.sha256(raw).hexdigest()[:32]
 
 
 def _is_alive(identity: str) -> bool:

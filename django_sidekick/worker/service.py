@@ -1,8 +1,9 @@
-"""What every host needs once, whatever the number of its processes: scheduler and recovery."""
+"""What every host needs once, whatever the number of its processes: scheduler, recovery, news of the dead."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from django_sidekick.broker import connection
 from django_sidekick.broker.due import DueJobs, DueWatch, SchedulerLease
@@ -11,7 +12,9 @@ from django_sidekick.broker.ownership import new_identity
 from django_sidekick.broker.patience import Patience
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings
-from django_sidekick.worker.recovery import EventsOf, Recovery, TakeOver, sweep_journals
+from django_sidekick.worker.blame import EventsOf
+from django_sidekick.worker.mourner import Mourner
+from django_sidekick.worker.recovery import Recovery, TakeOver, sweep_journals
 from django_sidekick.worker.scheduler import Scheduler
 from django_sidekick.worker.threads import Ticker
 
@@ -21,28 +24,35 @@ SWEEP_EVERY_S = 600.0
 
 
 class Service:
-    """Moves jobs whose time has come, and brings back the jobs of the dead: a thread each, one connection.
+    """Moves jobs whose time has come, brings back the jobs of the dead, tells of the buried: a thread each.
 
     Alone in a process of its own beside the workers, so that it never waits for a job that holds the GIL; in
-    the worker's process under -p 0.
+    the worker's process under -p 0. `quarantined`: the queues whose suspects its supervisor runs apart.
     """
 
-    def __init__(self, settings: Settings, events_of: EventsOf | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        events_of: EventsOf | None = None,
+        quarantined: Collection[str] = (),
+    ) -> None:
         self._settings = settings
         self._client = connection.worker_client(settings)
         self.patience = Patience(self._client)
         self.owners = OwnerRegister(self._client, settings)
         keys = Keys(settings.key_prefix)
         self._watch = DueWatch(settings, keys)
-        jobs = DueJobs(self._client, keys, settings.wire_times)
+        jobs = DueJobs(self._client, settings)
         lease = SchedulerLease(self._client, keys, new_identity())
         self._scheduler = Scheduler(jobs, self._watch, lease, self.patience)
-        recovery = Recovery(self.owners, TakeOver(self.owners, settings, events_of), self.patience)
+        take_over = TakeOver(self.owners, settings, events_of, quarantined)
+        recovery = Recovery(self.owners, take_over, self.patience)
         self._schedule = Ticker("scheduler", self._scheduler.turn)
         self._tickers = [
             self._schedule,
             Ticker("recovery", recovery.turn),
             Ticker("sweep", self._sweep),
+            Ticker("mourner", Mourner(self._client, settings, self.patience).turn),
         ]
 
     def start(self) -> None:

@@ -8,7 +8,7 @@ import select
 import signal
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from django.db import connections
 
@@ -24,6 +24,7 @@ from django_sidekick.worker.succession import Succession
 
 logger = logging.getLogger("sidekick")
 
+ROLES: tuple[Role, ...] = get_args(Role)
 LOOK_EVERY_S = 0.5
 KILL_AFTER_S = 10.0
 
@@ -50,7 +51,7 @@ class Supervisor:
         self._children: list[Offspring] = []
         self._bell = Bell()
         self._births = Births(self._bell, self._children, self._begin)
-        self._deaths = BirthControl()
+        self._deaths = {role: BirthControl() for role in ROLES}
         self._succession = Succession(self._births, options.processes)
         self._memory = MemoryWatch(options.settings.child_max_memory_mib)
         self._is_stopping = False
@@ -70,13 +71,14 @@ class Supervisor:
             self._births.bear_due()
             self._end()
             self._custody.turn([c.as_ward() for c in self._workers() if c.is_ready], self._on_button)
+            self._open_quarantine()
 
     def _inherit(self) -> None:
         """Take over the children of the code before us; each is to be replaced. Bear those that are missing."""
         for heir in self._renewal.inherited():
             heir.wants_successor = True
             self._children.append(heir)
-            if heir.is_dismissed:
+            if heir.is_dismissed or heir.role == "quarantine":
                 heir.is_dismissed = False
                 self._dismiss(heir)
         wanted: dict[Role, int] = {"service": 1, "worker": self._options.processes}
@@ -90,7 +92,7 @@ class Supervisor:
 
     def _goes_on(self) -> bool:
         """Until all have ended and are buried; if Redis is away then, others bury them after their lease."""
-        is_due = self._births.is_due("worker", "service")
+        is_due = self._births.is_due(*ROLES)
         return bool(self._children or is_due or self._custody.has_dead)
 
     def _freeze(self) -> None:
@@ -142,9 +144,9 @@ class Supervisor:
             self._stop()
 
     def _be_quiet(self) -> None:
-        """While quiet no worker is born: it would have nothing to do."""
+        """While quiet nobody is born to run jobs: it would have nothing to do."""
         if self._is_quiet:
-            self._births.call_off("worker")
+            self._births.call_off("worker", "quarantine")
 
     def _hear(self) -> None:
         for child in list(self._children):
@@ -155,6 +157,12 @@ class Supervisor:
                 child.wants_successor = True
         for child in self._memory.too_big(self._workers()):
             child.wants_successor = True
+
+    def _open_quarantine(self) -> None:
+        """Have suspects run one at a time, in a process of their own that ends when none is left."""
+        is_open = self._births.is_due("quarantine") or any(c.role == "quarantine" for c in self._children)
+        if self._custody.has_suspects and not (is_open or self._is_quiet or self._is_stopping):
+            self._births.put_off("quarantine", 0.0)
 
     def _succeed(self) -> None:
         """Tell elders to end whose successors are ready; then bear the next."""
@@ -184,17 +192,17 @@ class Supervisor:
         if elder:
             elder.successor = None
         is_wanted = not (child.is_dismissed or self._is_stopping)
-        if self._is_quiet and child.role == "worker":
+        if self._is_quiet and child.runs_jobs:
             is_wanted = False
         if child.successor in self._children:
             is_wanted = False
-        if code == 0 and self._options.drain and child.role == "worker":
+        if code == 0 and (self._options.drain or child.role == "quarantine") and child.runs_jobs:
             is_wanted = False
         if not is_wanted:
             return
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         lifetime_s = time.monotonic() - child.born
-        pause_s = self._deaths.pause_s(lifetime_s)
+        pause_s = self._deaths[child.role].pause_s(lifetime_s)
         logger.warning(
             "The %s process %d %s after %.1f s; the next one comes %s.",
             child.role, child.pid, how, lifetime_s, f"in {pause_s:.0f} s" if pause_s else "at once",
@@ -214,20 +222,20 @@ class Supervisor:
                 child.send(getattr(signal, f"SIG{name}"))
 
     def _dismiss(self, child: Offspring) -> None:
-        drain_s = self._options.shutdown_timeout_s if child.role == "worker" else 0.0
+        drain_s = self._options.shutdown_timeout_s if child.runs_jobs else 0.0
         child.dismiss(drain_s + KILL_AFTER_S)
 
     def _stop(self) -> None:
         if not self._is_stopping:
             self._is_stopping = True
             self._renewal.abandon()
-            self._births.call_off("worker", "service")
+            self._births.call_off(*ROLES)
             for child in self._workers():
                 self._dismiss(child)
 
     def _end(self) -> None:
         """The service ends after the last worker; who does not end in time is killed."""
-        if not self._workers() and not self._births.is_due("worker"):
+        if not self._workers() and not self._births.is_due("worker", "quarantine"):
             self._stop()
             for child in self._children:
                 if not child.is_dismissed:
@@ -238,7 +246,7 @@ class Supervisor:
                 child.kill()
 
     def _workers(self) -> list[Offspring]:
-        return [child for child in self._children if child.role == "worker"]
+        return [child for child in self._children if child.runs_jobs]
 
     @staticmethod
     def _tell_all(children: Sequence[Offspring], number: signal.Signals) -> None:

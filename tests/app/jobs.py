@@ -8,6 +8,7 @@ import gc
 import json
 import logging
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -77,6 +78,44 @@ class AsyncGateJob(BaseJob):
         await asyncio.to_thread(client.rpush, "began", f"{number}:{os.getpid()}")
         await asyncio.to_thread(client.blpop, ["gate"], 60)
         await asyncio.to_thread(client.rpush, "ended", str(number))
+
+
+class KillJob(BaseJob):
+    """Kill its process as soon as `beside` other jobs have begun in it; alone, after half a second."""
+
+    def perform(self, beside: int = 0) -> None:
+        client, own = get_broker().client, str(os.getpid()).encode()
+        deadline = time.monotonic() + 0.5
+        while beside > sum(entry.split(b":")[1] == own for entry in client.lrange("began", 0, -1)):
+            if time.monotonic() > deadline:
+                break
+            threading.Event().wait(0.01)
+        client.rpush("killed", f"{self.jid}:{os.getpid()}")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class MournedJob(KillJob):
+    """As KillJob; its hooks tell what they hear, and after_death may kill its process too."""
+
+    def retries_exhausted(self, error: BaseException) -> str:
+        self.tell("exhausted", error)
+        return "discard"
+
+    def after_death(self, error: BaseException) -> None:
+        self.tell("dead", error)
+        if self.payload["args"] == [0, "bitter"]:
+            os._exit(3)
+
+    def perform(self, beside: int = 0, mood: str = "") -> None:
+        super().perform(beside)
+
+    def tell(self, what: str, error: BaseException) -> None:
+        get_broker().client.rpush("told", f"{what}:{type(error).__name__}:{self.jid}:{os.getpid()}")
+
+
+def tell(error: BaseException, context: dict[str, Any]) -> None:
+    """An error handler."""
+    get_broker().client.rpush("told", f"handler:{type(error).__name__}:{getattr(context.get('job'), 'jid', None)}:{os.getpid()}")
 
 
 class HoldGilJob(BaseJob):

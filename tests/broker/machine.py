@@ -117,7 +117,7 @@ class World(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory(prefix="sidekick-machine-")
         self.settings = replace(get_settings(), runtime_dir=Path(self.folder.name))
         self.broker = Broker(self.settings)
-        self.due = DueJobs(self.broker.client, self.broker.keys, "milliseconds")
+        self.due = DueJobs(self.broker.client, self.broker.settings)
         self.inspector = Inspector(self.broker)
         self.register = OwnerRegister(self.broker.client, self.settings)
         self.recoverers = [TakeOver(self.register, self.settings, events_of) for _ in range(2)]

@@ -146,3 +146,23 @@ def test_a_retry_of_what_cannot_be_written_again_leaves_it_or_moves_it(redis, in
     except SidekickError:
         moved = False
     assert (redis.zrange("dead", 0, -1), redis.llen("queue:default")) == (([], 1) if moved else ([member.encode()], 0))
+
+
+def test_a_queue_whose_key_is_no_list_is_passed_over(redis, inspector):
+    redis.zadd("dead", {job(): 5})
+    redis.sadd("queues", "low", "odd")
+    redis.set("queue:odd", "text")
+    redis.lpush("queue:low", job(jid="a"))
+
+    assert inspector.queues() == {"low": 1}
+    assert inspector.sizes()["enqueued"] == 1
+    assert inspector.find("a").key == "queue:low"
+
+
+def test_where_the_names_of_queues_should_be_and_are_not_none_is_known_and_no_job_is_lost(redis, inspector):
+    redis.zadd("dead", {job(): 5})
+    redis.set("queues", "text")
+
+    assert inspector.queues() == {}
+    assert inspector.retry(JID)
+    assert redis.llen("queue:low") == 1

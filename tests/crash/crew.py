@@ -80,7 +80,8 @@ class CrewProcess(WorkerProcess):
 
 def is_empty(redis: Any) -> bool:
     """Tell whether no job is anywhere but in the dead set."""
-    return not redis.exists("queue:default", "retry", "schedule") and not OwnerRegister(redis, get_settings()).holders()
+    waits = redis.exists("queue:default", "queue:default:quarantine", "retry", "schedule")
+    return not waits and not OwnerRegister(redis, get_settings()).holders()
 
 
 def left(redis: Any) -> list[bytes]:

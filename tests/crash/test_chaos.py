@@ -21,8 +21,8 @@ from tests.crash.crew import CrewProcess, is_empty, left
 from tests.crash.jobs import ChaosJob, SleepJob, kind_of
 from tests.crash.ledger import Ledger, check_events, settle_account
 from tests.crash.proxy import Proxy
-from tests.crash.test_kill import shorten_leases
 from tests.worker.test_recovery import Dead
+from tests.workers import shorten_leases
 
 THREADS = 5
 KILLS = 20

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import wait_until
 from tests.crash.jobs import SleepJob
-from tests.workers import WorkerProcess, worker_process
+from tests.workers import WorkerProcess, shorten_leases, worker_process
 
 JOBS = 500
 
@@ -17,12 +17,6 @@ pytestmark = pytest.mark.usefixtures("redis")
 
 def ran(redis):
     return [int(number) for number in redis.lrange("ran", 0, -1)]
-
-
-def shorten_leases(redis):
-    """What 15 s would do: Redis' own clock decides, so the lease's end is moved, not the clock."""
-    for owner in redis.zrange("sk:owners", 0, -1):
-        redis.zadd("sk:owners", {owner: 1}, xx=True)
 
 
 def test_two_kills_in_500_jobs_lose_nothing(redis):

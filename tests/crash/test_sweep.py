@@ -23,6 +23,7 @@ from tests.conftest import SERVER, wait_until
 from tests.crash.jobs import AsyncLedgerJob, LedgerJob, PatientLedgerJob
 from tests.crash.ledger import Line, lines_of
 from tests.crash.proxy import TOGETHER, Point, Proxy
+from tests.workers import shorten_leases
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ACTIONS = ("before", "after", "cut")
@@ -79,11 +80,6 @@ def has_ended(pid: int) -> bool:
     except ProcessLookupError:
         return True
     return False
-
-
-def shorten_leases(redis: Any) -> None:
-    for owner in redis.zrange("sk:owners", 0, -1):
-        redis.zadd("sk:owners", {owner: 1}, xx=True)
 
 
 class Life:

@@ -287,16 +287,14 @@ def test_expiry_and_log_stand_around_them_too(redis):
     assert f"jid={job.jid} queue=default: start" in worker.last_output
 
 
-def test_a_killed_process_names_those_that_ran(redis, sidekick_settings, tmp_path):
+def test_a_killed_process_names_those_that_ran_and_each_then_runs_alone(redis):
     from tests.app.jobs import AsyncGateJob
 
     AsyncGateJob.perform_bulk([(n,) for n in range(3)])
     with worker_process("-p", "1") as worker:
-        for count in (3, 6):
-            wait_until(lambda n=count: redis.llen("began") == n, "all to begin")
+        for count in (3, 6, 7, 8, 9):
+            wait_until(lambda n=count: redis.llen("began") == n, "all to begin, then one at a time")
             os.kill(int(redis.lindex("began", -1).split(b":")[1]), signal.SIGKILL)
-        wait_until(lambda: redis.llen("began") == 9, "all to begin again")
-        os.kill(int(redis.lindex("began", -1).split(b":")[1]), signal.SIGKILL)
         wait_until(lambda: redis.zcard("dead") == 3, "the burial of all three")
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0

@@ -38,6 +38,8 @@ def everywhere(redis):
 
 def origin(text):
     """The text as it was before the scheduler moved it, the spaces around it aside."""
+    if b'"class":"(malformed)"' in text:
+        return json.loads(text)["args"][0].encode().strip()
     return re.sub(rb',"enqueued_at":\d{13}\}$', b"}", text).strip()
 
 
@@ -53,7 +55,8 @@ def service(redis, caplog):
     yield service
     assert service._schedule._thread.is_alive()
     service.stop()
-    assert [record.getMessage() for record in caplog.records] == []
+    said = [record.getMessage() for record in caplog.records]
+    assert [line for line in said if not line.startswith("Dead, for it was due")] == []
 
 
 def put(redis, name, members):

@@ -32,6 +32,20 @@ if "DJANGO_SIDEKICK_INHERITANCE" in os.environ:
     threading.Event().wait(2)
 """
 
+NOTES_LEASES = """
+import redis
+from django_sidekick.worker import custody, recovery
+custody.RENEW_EVERY_S = recovery.RENEW_EVERY_S = 1000  # so that nobody renews but who is about to exec
+real_execv = os.execv
+def execv(path, words):
+    client = redis.Redis.from_url(SIDEKICK["REDIS"])
+    now = client.time()[0]
+    client.rpush("left", *(int(end) - now for _, end in client.zrange("sk:owners", 0, -1, withscores=True)))
+    client.close()
+    real_execv(path, words)
+os.execv = execv
+"""
+
 
 def renewed(redis, worker, old, count):
     """Wait until none of the old ones is left."""
@@ -56,6 +70,20 @@ def test_hup_replaces_all_children_and_keeps_the_pid(redis):
         assert worker.wait() == 0
 
     assert (redis.llen("began"), redis.llen("ended")) == (1, 1)
+
+
+def test_leases_are_renewed_right_before_the_new_code_is_loaded(redis, tmp_path):
+    """However long it takes to load: who is not renewed while it does has the whole of a lease."""
+    with worker_process("-p", "2", "-c", "1", **settings_module(tmp_path, "notes", NOTES_LEASES)) as worker:
+        old = ready(redis, 2)
+        soon = redis.time()[0] + 12
+        redis.zadd("sk:owners", dict.fromkeys(old.values(), soon))
+        worker.send(signal.SIGHUP)
+        left = wait_until(lambda: redis.lrange("left", 0, -1), "the exec", 30)
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+
+    assert [int(seconds) >= 14 for seconds in left] == [True, True]
 
 
 def test_code_that_does_not_start_is_found_out_before(redis, tmp_path):

@@ -288,6 +288,54 @@ class TestPoison:
             redis.zadd("sk:owners", {stopped.own.identity: 1})
             assert take_over.slice(stopped.own.identity).buried == 0
 
+    def test_where_suspects_can_be_run_apart_they_are_and_only_one_that_dies_alone_is_buried(self, redis, in_force, owners):
+        take_over = TakeOver(owners, in_force, events_of, ["default"])
+        NoopJob.perform_bulk([("killer",), ("beside",), ("not begun",)])
+
+        assert [self.die(in_force, take_over, running=2).buried for _ in range(2)] == [0, 0]
+        assert waiting(redis) == ["not begun"]
+        assert redis.smembers("queues") == {b"default", b"default:quarantine"}
+        (first, second) = redis.lrange("queue:default:quarantine", 0, -1)
+        dead = Dead(in_force, "default:quarantine")
+        for slot, delivery in enumerate(dead.fetch(1)):
+            dead.journal.tags[slot] = delivery.tag
+        assert take_over.slice(dead.own.identity, certain=True).buried == 1
+        assert redis.lrange("queue:default:quarantine", 0, -1) == [first]
+        (raw,) = redis.zrange("dead", 0, -1)
+        assert json.loads(raw)["jid"] == json.loads(second)["jid"]
+        assert json.loads(raw)["queue"] == "default"
+
+    def test_the_third_death_in_company_buries_nobody_where_suspects_can_be_run_apart(self, redis, in_force, owners, take_over):
+        NoopJob.perform_bulk([("killer",), ("beside",)])
+        for _ in range(2):
+            self.die(in_force, take_over, running=2)
+
+        assert self.die(in_force, TakeOver(owners, in_force, events_of, ["default"]), running=2).buried == 0
+        assert redis.llen("queue:default:quarantine") == 2
+
+    @pytest.mark.parametrize(("odd", "quarantined", "deaths"), [("queue:default:quarantine", ["default"], 2), ("dead", [], 3)])
+    def test_a_suspect_that_fits_nowhere_runs_again_and_holds_up_no_other(self, redis, in_force, owners, odd, quarantined, deaths):
+        take_over = TakeOver(owners, in_force, events_of, quarantined)
+        redis.set(odd, "text")
+        NoopJob.perform_bulk([("killer",), ("not begun",)])
+
+        for _ in range(deaths):
+            self.die(in_force, take_over)
+        assert sorted(waiting(redis)) == ["killer", "not begun"]
+
+    def test_a_death_that_is_recovered_twice_puts_a_suspect_apart_once(self, redis, in_force, owners):
+        take_over = TakeOver(owners, in_force, events_of, ["default"])
+        NoopJob.perform_later(1)
+        self.die(in_force, take_over)
+        dead = Dead(in_force)
+        (delivery,) = dead.fetch(1)
+        dead.journal.tags[0] = delivery.tag
+        owners.fence(dead.own.identity, certain=True)
+
+        for _ in range(2):
+            take_over._judge(dead.own.identity, ["default"], _read(dead))
+        assert redis.llen("queue:default:quarantine") == 1
+
     @pytest.mark.parametrize("raw", [b'{"class":"A","args":[]}', b'{"class":"A","args":[],"jid":"a b"}', b"{bad"])
     def test_odd_jobs_have_a_name_too(self, redis, in_force, take_over, raw):
         redis.lpush("queue:default", raw)

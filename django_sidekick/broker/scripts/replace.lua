@@ -3,7 +3,7 @@
 -- ARGV     1 'list' or 'zset' of KEYS 1, 2 old text, 3 'list', 'zset' or 'none' of KEYS 2, 4 new text,
 --          5 score in epoch s of a zset, or the bare name of a list's queue
 -- RETURNS  1 moved, 0 it was not there any more, -1 KEYS 2 holds another type: nothing has changed
--- ATOMIC   the job is in the one place or in the other
+-- ATOMIC   the job is in the one place or in the other; where the names of queues should be and are not, none is added
 -- COST     O(n) in a list, O(log n) in a sorted set
 local kept = redis.call('TYPE', KEYS[2])['ok']
 if ARGV[3] ~= 'none' and kept ~= 'none' and kept ~= ARGV[3] then return -1 end
@@ -15,7 +15,7 @@ else
 end
 if found == 0 then return 0 end
 if ARGV[3] == 'list' then
-  redis.call('SADD', KEYS[3], ARGV[5])
+  redis.pcall('SADD', KEYS[3], ARGV[5])
   redis.call('LPUSH', KEYS[2], ARGV[4])
 elseif ARGV[3] == 'zset' then
   redis.call('ZADD', KEYS[2], ARGV[5], ARGV[4])
