@@ -1,0 +1,87 @@
+"""One look at Redis for one page: what all its parts ask goes in the same few round trips."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Mapping
+from functools import cache
+from typing import Any, TypeAlias
+
+import redis
+
+from django_sidekick.broker import connection
+from django_sidekick.broker.keys import Keys
+from django_sidekick.conf import Settings, get_settings
+from django_sidekick.exceptions import BrokerUnavailable
+
+PATIENCE_S = 0.45
+"""For a connection, and again for a reply: a page says within a second that Redis is away."""
+
+Command: TypeAlias = tuple[Any, ...]
+
+Question: TypeAlias = Generator[list[Command], list[Any], Any]
+"""Yields the commands of one round trip, is sent their replies, yields the next, returns what it found out.
+
+A reply is what the server says, or its ResponseError: a key of an unexpected type is for the question to judge.
+"""
+
+
+class Look:
+    """Ask Redis for people: few round trips, little patience, nothing repeated. Safe to share between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.keys = Keys(settings.key_prefix)
+        self.client = connection.client(settings, socket_timeout_s=PATIENCE_S)
+
+    def ask(self, questions: Mapping[str, Question]) -> dict[str, Any]:
+        """Return each question's answer by its name. As many round trips as the longest question has yields.
+
+        Raise BrokerUnavailable, with the address, if Redis is away or says something that nobody expects.
+        """
+        answers: dict[str, Any] = {}
+        asking: dict[str, list[Command]] = {}
+        for name, question in questions.items():
+            _advance(name, question, None, asking, answers)
+        while asking:
+            replies = iter(self._send([c for commands in asking.values() for c in commands]))
+            asked, asking = asking, {}
+            for name, commands in asked.items():
+                _advance(name, questions[name], [next(replies) for _ in commands], asking, answers)
+        return answers
+
+    def _send(self, commands: list[Command]) -> list[Any]:
+        if not commands:
+            return []
+        pipeline = self.client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        try:
+            replies: list[Any] = pipeline.execute(raise_on_error=False)
+        except (redis.RedisError, OSError) as error:
+            host, port = connection.location(self.client)
+            raise BrokerUnavailable(f"Redis at {host}:{port} is away: {error}") from error
+        return replies
+
+
+def get_look() -> Look:
+    """Return this process' Look for the settings in force. Opens no connection."""
+    return _look(get_settings(), os.getpid())
+
+
+@cache
+def _look(settings: Settings, pid: int) -> Look:  # noqa: ARG001 a forked child needs its own
+    return Look(settings)
+
+
+def _advance(
+    name: str,
+    question: Question,
+    replies: list[Any] | None,
+    asking: dict[str, list[Command]],
+    answers: dict[str, Any],
+) -> None:
+    try:
+        asking[name] = next(question) if replies is None else question.send(replies)
+    except StopIteration as end:
+        answers[name] = end.value

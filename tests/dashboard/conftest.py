@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Permission, User
+
+
+@pytest.fixture
+def staff(db, client):
+    """Return a function that logs in a staff user with these permissions."""
+
+    def log_in(*codenames: str) -> User:
+        user = User.objects.create_user("-".join(codenames) or "nobody", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        client.force_login(user)
+        return user
+
+    return log_in
+
+
+@pytest.fixture
+def viewer(staff):
+    return staff("view_jobrecord")
+
+
+@pytest.fixture
+def operator(staff):
+    return staff("view_jobrecord", "operate_jobs")
+
+
+@pytest.fixture
+def destroyer(staff):
+    return staff("view_jobrecord", "operate_jobs", "destroy_jobs")
