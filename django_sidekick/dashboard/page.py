@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
@@ -49,7 +49,7 @@ class LivePage(View):
     the element they fill. A POST carries out one of `acts`, for who has its right, and returns to the page.
     """
 
-    site: AdminSite = None
+    site: AdminSite = admin.site
     name: ClassVar[str]
     title: ClassVar[Any]
     template: ClassVar[str]
@@ -71,7 +71,7 @@ class LivePage(View):
     def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         """Let nobody in who may not see jobs; URLs are the admin site's own."""
         super().setup(request, *args, **kwargs)
-        request.current_app = self.site.name  # type: ignore[attr-defined]
+        request.current_app = self.site.name
         if not request.user.has_perm(VIEW):
             raise PermissionDenied
 
