@@ -6,12 +6,11 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from django_sidekick.broker import burial
 from django_sidekick.broker.broker import Broker
 from django_sidekick.broker.connection import Client
+from django_sidekick.broker.moving import Hand, Move, Mover, Source, to_time
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.wire import codec
-from django_sidekick.wire.payload import scrub, timestamp
 
 SLICE = 1000
 MOST_SEARCHED = 100_000
@@ -98,51 +97,47 @@ class Inspector:
         found = self.find(jid)
         if found is None or found.kind not in {"schedule", "retry"}:
             return False
-        return self._move(found, found.key, "zset", found.raw, repr(at_s))
+        return self._move(found, to_time(found.raw, found.key, at_s))
 
     def retry(self, jid: str) -> bool:
         """Put a job of retry, dead or the schedule on its queue now. Return False if it is in none.
 
-        A failure is taken off its count, so that the manual retry does not eat one (studies/sidekiq.md 2.4).
-        Raise SidekickError for a text that can be read but not written again (nested too deeply).
+        A failure is taken off its count, so that the manual retry does not eat one.
         """
         found = self.find(jid)
         if found is None or found.kind not in {"retry", "dead", "schedule"}:
             return False
-        payload = dict(found.payload)
-        count = payload.get("retry_count")
-        if found.kind != "schedule" and isinstance(count, int) and not isinstance(count, bool):
-            payload["retry_count"] = count - 1
-        queue = payload["queue"] = _queue_of(payload)
-        payload["enqueued_at"] = timestamp(time.time(), self._broker.settings.wire_times)
-        return self._move(found, self._keys.queue(queue), "list", _text_of(payload, found.raw), queue)
+        is_failure = found.kind != "schedule"
+        return self._move(
+            found, self._hand().to_queue(found.raw, found.payload, is_failure=is_failure)
+        )
 
     def kill(self, jid: str) -> bool:
         """Move a job from retry, the schedule or its queue to the dead set. Return False if it is in none.
 
-        The set is then cut to DEAD_MAX_JOBS and DEAD_TIMEOUT, as after a death.
+        The set is cut to DEAD_MAX_JOBS and DEAD_TIMEOUT in the same step, as after a death.
         """
         found = self.find(jid)
         if found is None or found.kind not in {"retry", "schedule", "queue"}:
             return False
-        now_s = time.time()
-        moved = self._move(found, self._keys.dead, "zset", found.raw, repr(now_s))
-        for command, key, words in burial.trimming(self._broker.settings, self._keys, now_s):
-            self._client.execute_command(command, key, *words)
-        return moved
+        return self._move(found, self._hand().to_dead(found.raw))
 
     def _delete(self, found: Location | None, kinds: set[str]) -> bool:
         if found is None or found.kind not in kinds:
             return False
-        return self._move(found, found.key, "none", b"", "")
+        return self._move(found, Move(found.raw))
 
-    def _move(self, found: Location, target: str, kind: str, raw: bytes, place: str) -> bool:
-        source_kind = "list" if found.kind == "queue" else "zset"
-        words: list[Any] = [source_kind, found.raw, kind, raw, place]
-        moved = self._broker.run("replace", [found.key, target, self._keys.queues], words)
-        if moved < 0:
-            raise SidekickError(f"{target} holds something else than a {kind}; the job stays in {found.key}.")
-        return bool(moved)
+    def _hand(self) -> Hand:
+        return Hand(self._broker.settings, self._keys, time.time())
+
+    def _move(self, found: Location, move: Move) -> bool:
+        mover = Mover(self._broker.settings, self._keys, self._broker.run)
+        moved = mover.move(Source(found.key, "list" if found.kind == "queue" else "zset"), [move])
+        if moved.refused:
+            raise SidekickError(
+                f"{move.key} holds something else than a {move.kind}; the job stays in {found.key}."
+            )
+        return bool(moved.done)
 
     def _search(self, jid: str) -> Iterator[Location]:
         needle = jid.encode(errors="surrogatepass")
@@ -196,20 +191,6 @@ def _job(raw: bytes, jid: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return payload if isinstance(payload, dict) and payload.get("jid") == jid else None
-
-
-def _queue_of(payload: dict[str, Any]) -> str:
-    """The queue it names; `default`, as for a due job, if that is no name."""
-    queue = payload.get("queue")
-    return queue if isinstance(queue, str) and queue and scrub(queue) == queue else "default"
-
-
-def _text_of(payload: dict[str, Any], raw: bytes) -> bytes:
-    """What cannot be written again (a number or a depth beyond all bounds) goes on as it came."""
-    try:
-        return codec.dumps(payload)
-    except (TypeError, ValueError):
-        return raw
 
 
 def _text(name: bytes) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
 import redis
 
-from django_sidekick.broker import connection
+from django_sidekick.broker import broker, connection
 from django_sidekick.broker.keys import Keys
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import BrokerUnavailable
@@ -50,6 +50,16 @@ class Look:
                 _advance(name, questions[name], [next(replies) for _ in commands], asking, answers)
         return answers
 
+    def run(self, name: str, keys: Sequence[str], words: Sequence[Any]) -> Any:
+        """Run `broker/scripts/NAME.lua` and return its reply. Raise BrokerUnavailable as ask() does.
+
+        Not repeated: if only the reply was lost, the script has been carried out.
+        """
+        try:
+            return broker.run(self.client, name, keys, words)
+        except (redis.RedisError, OSError) as error:
+            raise self._away(error) from error
+
     def _send(self, commands: list[Command]) -> list[Any]:
         if not commands:
             return []
@@ -59,9 +69,14 @@ class Look:
         try:
             replies: list[Any] = pipeline.execute(raise_on_error=False)
         except (redis.RedisError, OSError) as error:
-            host, port = connection.location(self.client)
-            raise BrokerUnavailable(f"Redis at {host}:{port} is away: {error}") from error
+            raise self._away(error) from error
         return replies
+
+    def _away(self, error: Exception) -> BrokerUnavailable:
+        host, port = connection.location(self.client)
+        if isinstance(error, redis.ResponseError):
+            return BrokerUnavailable(f"Redis at {host}:{port} refuses: {error}")
+        return BrokerUnavailable(f"Redis at {host}:{port} is away: {error}")
 
 
 def get_look() -> Look:
