@@ -63,11 +63,8 @@ class Look:
     def _send(self, commands: list[Command]) -> list[Any]:
         if not commands:
             return []
-        pipeline = self.client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
         try:
-            replies: list[Any] = pipeline.execute(raise_on_error=False)
+            replies: list[Any] = _piped(self.client, commands)
         except (redis.RedisError, OSError) as error:
             raise self._away(error) from error
         return replies
@@ -77,6 +74,30 @@ class Look:
         if isinstance(error, redis.ResponseError):
             return BrokerUnavailable(f"Redis at {host}:{port} refuses: {error}")
         return BrokerUnavailable(f"Redis at {host}:{port} is away: {error}")
+
+
+def answer(client: connection.Client, question: Question) -> Any:
+    """Ask one question over another client, and return its answer. Errors of the connection pass."""
+    try:
+        commands = next(question)
+        while True:
+            commands = question.send(_piped(client, commands) if commands else [])
+    except StopIteration as end:
+        return end.value
+
+
+def _piped(client: connection.Client, commands: list[Command]) -> list[Any]:
+    """The replies to all, in one round trip. Names that are no UTF-8 go as the bytes that they came as."""
+    pipeline = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*map(as_it_came, command))
+    replies: list[Any] = pipeline.execute(raise_on_error=False)
+    return replies
+
+
+def as_it_came(word: Any) -> Any:
+    """Return a name of numbers.names_in() as the bytes that Redis knows, and anything else as it is."""
+    return word.encode(errors="surrogateescape") if isinstance(word, str) else word
 
 
 def get_look() -> Look:
