@@ -24,10 +24,9 @@ from django_sidekick.dashboard.life import life
 from django_sidekick.dashboard.memory import find_record, recall
 from django_sidekick.dashboard.page import LivePage
 from django_sidekick.dashboard.show import figure
-from django_sidekick.dashboard.show import tags as show_tags
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.models import JobAttempt, JobRecord
-from django_sidekick.wire.shown import Shown, json_of, shown
+from django_sidekick.wire.shown import Shown, json_of, shown, word
 
 MOST_ATTEMPTS = 100
 MOST_SIBLINGS = 10
@@ -107,7 +106,7 @@ class JobPage(LivePage):
             "trace": frames.of_lines(job.backtrace()) if job and not recalled.attempts else None,
             "args_json": _json([args, kwargs] if kwargs else args),
             "call": as_call(name, args, kwargs),
-            "record_tags": show_tags({"tags": record.tags}) if record else [],
+            "record_tags": _tags(record),
             "siblings": recalled.siblings,
             "buttons": [
                 (ACTS[act], None)
@@ -184,6 +183,11 @@ def _call_of(record: JobRecord | None, job: Shown | None) -> tuple[str, Any, Any
     if job:
         return job.job_class, job.args, job.kwargs
     return (record.job_class, record.args, record.kwargs) if record else ("", None, None)
+
+
+def _tags(record: JobRecord | None) -> list[str]:
+    tags = record.tags if record else None
+    return [word(tag) for tag in tags] if isinstance(tags, list) else []
 
 
 def _json(value: Any) -> str:
