@@ -6,7 +6,9 @@ import json
 import re
 from typing import Any
 
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
+from django.core.paginator import InvalidPage
 from django.db import connections
 from django.db.models import Q, TextField
 from django.db.models.functions import Cast
@@ -36,6 +38,7 @@ class RecordList(ChangeList):
     note = ""
     dates = Drill(show=False)
     count_text = ""
+    _is_narrowed = False
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Records:
         """Return what is asked for: super() knows times and order, the rest is narrowed here."""
@@ -54,8 +57,18 @@ class RecordList(ChangeList):
         return rows
 
     def get_results(self, request: HttpRequest) -> None:
-        """Read a page, and say how many rows there are as far as that is known."""
-        super().get_results(request)
+        """Read a page, and say how many rows there are as far as that is known. All are never shown on one."""
+        rows: Any = table.FoundOnce(self.queryset) if self._is_narrowed else self.queryset
+        self.paginator = self.model_admin.get_paginator(request, rows, self.list_per_page)
+        try:
+            self.result_list = self.paginator.page(self.page_num).object_list
+        except InvalidPage:
+            raise IncorrectLookupParameters from None
+        self.result_count = self.paginator.count
+        self.multi_page = self.result_count > self.list_per_page
+        self.can_show_all = self.show_full_result_count = False
+        self.show_admin_actions = bool(self.result_count)
+        self.full_result_count = None
         is_whole = set(self.params) <= {ORDER_VAR}
         self.count_text = count_text(self.paginator, self.root_queryset.db, is_whole=is_whole)
         self.dates = self._dates()
@@ -84,7 +97,8 @@ class RecordList(ChangeList):
         column = next(iter(asked), "")
         if column and table.is_indexed(column, rows.db):
             rows = table.leading(rows, column, asked.pop(column))
-        if not (asked or self.query or self._is_sorted()):
+        self._is_narrowed = bool(asked or self.query or self._is_sorted())
+        if not self._is_narrowed:
             return rows
         rows, is_cut = table.window(rows)
         if is_cut:
