@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
 # Where it makes no difference which codec is used: the stdlib's turn leaves these out.
-NO_CODEC = testproject architecture typing $(addprefix worker/test_,$(addsuffix .py,$(PROCESSES)))
+NO_CODEC = testproject architecture typing browser $(addprefix worker/test_,$(addsuffix .py,$(PROCESSES)))
 PROCESSES = absence births custody late_death listeners new_code reload supervisor
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ $(STAMP): setup.cfg pyproject.toml
 
 setup: $(STAMP) ## Make .venv and install everything that development needs
 
-test: setup ## Set up and pass the tests; they start their own servers
+test: setup ## Set up and pass the tests; they start their own servers (the pages' need chromium)
 	DJANGO_SIDEKICK_JSON=stdlib $(BIN)/python -m pytest -q tests $(addprefix --ignore tests/,$(NO_CODEC))
 	$(BIN)/python -m pytest $(ARGS)
 

@@ -36,6 +36,7 @@ INSTALLED_APPS = [
     "testproject.shop",
 ]
 MIDDLEWARE = [
+    "testproject.policy.strict_policy",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
