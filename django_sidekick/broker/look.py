@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
 import redis
 
-from django_sidekick.broker import connection
+from django_sidekick.broker import broker, connection
 from django_sidekick.broker.keys import Keys
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import BrokerUnavailable
@@ -50,18 +50,54 @@ class Look:
                 _advance(name, questions[name], [next(replies) for _ in commands], asking, answers)
         return answers
 
+    def run(self, name: str, keys: Sequence[str], words: Sequence[Any]) -> Any:
+        """Run `broker/scripts/NAME.lua` and return its reply. Raise BrokerUnavailable as ask() does.
+
+        Not repeated: if only the reply was lost, the script has been carried out.
+        """
+        try:
+            return broker.run(self.client, name, keys, words)
+        except (redis.RedisError, OSError) as error:
+            raise self._away(error) from error
+
     def _send(self, commands: list[Command]) -> list[Any]:
         if not commands:
             return []
-        pipeline = self.client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
         try:
-            replies: list[Any] = pipeline.execute(raise_on_error=False)
+            replies: list[Any] = _piped(self.client, commands)
         except (redis.RedisError, OSError) as error:
-            host, port = connection.location(self.client)
-            raise BrokerUnavailable(f"Redis at {host}:{port} is away: {error}") from error
+            raise self._away(error) from error
         return replies
+
+    def _away(self, error: Exception) -> BrokerUnavailable:
+        host, port = connection.location(self.client)
+        if isinstance(error, redis.ResponseError):
+            return BrokerUnavailable(f"Redis at {host}:{port} refuses: {error}")
+        return BrokerUnavailable(f"Redis at {host}:{port} is away: {error}")
+
+
+def answer(client: connection.Client, question: Question) -> Any:
+    """Ask one question over another client, and return its answer. Errors of the connection pass."""
+    try:
+        commands = next(question)
+        while True:
+            commands = question.send(_piped(client, commands) if commands else [])
+    except StopIteration as end:
+        return end.value
+
+
+def _piped(client: connection.Client, commands: list[Command]) -> list[Any]:
+    """The replies to all, in one round trip. Names that are no UTF-8 go as the bytes that they came as."""
+    pipeline = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*map(as_it_came, command))
+    replies: list[Any] = pipeline.execute(raise_on_error=False)
+    return replies
+
+
+def as_it_came(word: Any) -> Any:
+    """Return a name of numbers.names_in() as the bytes that Redis knows, and anything else as it is."""
+    return word.encode(errors="surrogateescape") if isinstance(word, str) else word
 
 
 def get_look() -> Look:

@@ -1,0 +1,66 @@
+"""Filters of the live pages. Each takes anything that can stand in Redis, and none raises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+
+from django_sidekick.dashboard import show
+
+register = template.Library()
+
+
+@register.filter
+def sk_text(value: Any) -> str:
+    """Return anything as text; the template escapes it."""
+    return show.text(value)
+
+
+@register.filter
+def sk_args(job: Any) -> str:
+    """Return a job hash's arguments, or a list of them, in one line of at most 300 characters."""
+    return show.arguments(job)
+
+
+@register.filter
+def sk_class(job: Any) -> str:
+    """Return the name of a job hash's class, an Active Job's own one."""
+    return show.job_class(job)
+
+
+@register.filter
+def sk_tags(job: Any) -> list[str]:
+    """Return a job hash's tags."""
+    return show.tags(job)
+
+
+@register.filter
+def sk_time(value: Any) -> str:
+    """Return epoch seconds or a datetime as <time>: relative, the exact one in `datetime` and `title`.
+
+    What is no time is shown as the text it is; nothing as a dash.
+    """
+    at = show.moment(value)
+    if at is None:
+        return show.text(value) or show.NOTHING
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        at.isoformat(timespec="milliseconds"),
+        show.exact(at),
+        show.relative(at, timezone.now()),
+    )
+
+
+@register.filter
+def sk_duration(seconds: Any) -> str:
+    """Return seconds as `12 ms`, `2.3 s` or `1 h 33 min`."""
+    return show.duration(seconds)
+
+
+@register.filter
+def sk_bytes(count: Any) -> str:
+    """Return a number of bytes as `12.3 MiB`."""
+    return show.size(count)
