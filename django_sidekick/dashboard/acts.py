@@ -47,9 +47,15 @@ ACTS = {
 }
 
 
-def log(request: HttpRequest, act: Act, what: str, *, object_id: str = "") -> None:
-    """Write into the admin's log who did what: the act's English name, and what it was done to."""
-    LogEntry.objects.create(
+def log(
+    request: HttpRequest, act: Act, what: str, *, object_id: str = "", entry: int | None = None
+) -> int:
+    """Write into the admin's log who did what: the act's English name, and what it was done to.
+
+    `entry`, a number that this returned, writes that line anew: an act that goes on has one line.
+    """
+    line = LogEntry(
+        pk=entry,
         user_id=str(request.user.pk),
         content_type=ContentType.objects.get_for_model(JobRecord, for_concrete_model=False),
         object_id=object_id,
@@ -57,3 +63,5 @@ def log(request: HttpRequest, act: Act, what: str, *, object_id: str = "") -> No
         action_flag=DELETION if act.destroys else CHANGE,
         change_message=act.name,
     )
+    line.save()
+    return int(line.pk)

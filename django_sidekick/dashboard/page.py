@@ -102,16 +102,24 @@ class LivePage(View):
             messages.error(request, str(error))
             return self.back()
 
-    def confirm(self, act: Act, what: str, count: int) -> HttpResponse:
-        """Return the page that asks whether `count` of `what` are meant; its form repeats this POST with post=yes."""
+    def confirm(
+        self, act: Act, what: str, count: int, *, note: str = "", **more: str
+    ) -> HttpResponse:
+        """Return the page that asks whether `count` of `what` are meant; its form repeats this POST with post=yes.
+
+        `more` are further fields of that form; `note` says what will not be expected.
+        """
         fields = [
             (name, value)
             for name, values in self.request.POST.lists()
             if name not in ("csrfmiddlewaretoken", "post")
             for value in values
         ]
-        context = {**self.frame(), "act": act, "what": what, "count": count, "fields": fields}
-        return TemplateResponse(self.request, "django_sidekick/confirm.html", context)
+        fields += more.items()
+        context = {"act": act, "what": what, "count": count, "note": note, "fields": fields}
+        return TemplateResponse(
+            self.request, "django_sidekick/confirm.html", {**self.frame(), **context}
+        )
 
     def back(self) -> HttpResponse:
         """Return to this page as it was seen, filters included."""

@@ -157,6 +157,11 @@ def size(count: Any) -> str:
     return f"{_number(amount, 0 if unit == 'B' else 1)} {unit}"
 
 
+def figure(count: int) -> str:
+    """Return a whole number as the language groups it: `100,000`."""
+    return _number(count, 0)
+
+
 def _number(value: float, decimals: int) -> str:
     return formats.number_format(round(value, decimals), decimals, use_l10n=True, force_grouping=True)
 

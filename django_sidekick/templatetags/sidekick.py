@@ -64,3 +64,9 @@ def sk_duration(seconds: Any) -> str:
 def sk_bytes(count: Any) -> str:
     """Return a number of bytes as `12.3 MiB`."""
     return show.size(count)
+
+
+@register.filter
+def sk_number(count: int) -> str:
+    """Return a whole number as the language groups it: `100,000`."""
+    return show.figure(count)
