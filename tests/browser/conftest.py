@@ -11,6 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.browser.stock import Stock
 from tests.browser.visitor import Visitor, launch
 
 HERE = Path(__file__).parent
@@ -49,6 +50,14 @@ def visit(chromium: Browser, transactional_db: None, live_server: Any, redis: An
     yield come
     faults = [fault for visitor in visitors for fault in visitor.leave()]
     assert faults == []
+
+
+@pytest.fixture
+def stock(redis: Any) -> Stock:
+    """An ordinary day in Redis."""
+    stock = Stock(redis)
+    stock.fill()
+    return stock
 
 
 def log_in(*codenames: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 /* Text whose contrast is below WCAG AA: 4.5, or 3 for large text. Disabled controls are exempt there, and here. */
 () => {
+  for (const animation of document.getAnimations()) animation.finish();
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   canvas.canvas.width = canvas.canvas.height = 1;
 

@@ -15,6 +15,7 @@ from playwright.sync_api import (
     BrowserContext,
     ConsoleMessage,
     Dialog,
+    Locator,
     Page,
     Playwright,
     Request,
@@ -65,6 +66,29 @@ class Visitor:
     def url(self, name: str, *args: Any) -> str:
         """Return the path of a live page."""
         return reverse(f"admin:sidekick_{name}", args=args)
+
+    def mark(self, *jids: str) -> None:
+        """Check the boxes of these jobs."""
+        for jid in jids:
+            self.row(jid).locator("input[name=_selected_action]").check()
+
+    def row(self, text: str) -> Locator:
+        """Return the row of a table in which a text stands."""
+        return self.page.locator("#content tbody tr").filter(has_text=text)
+
+    def press(self, act: str, within: Locator | None = None) -> None:
+        """Press the button of an act and see the page that comes."""
+        with self.page.expect_navigation():
+            (within or self.page.locator("#content")).locator(f"button[data-action={act}]").first.click()
+
+    def confirm(self, act: str) -> None:
+        """Say yes to the admin's question."""
+        assert self.page.locator("input[name=post][value=yes]").count() == 1, "the page asks first"
+        self.press(act)
+
+    def said(self) -> str:
+        """Return what the page says about the last act."""
+        return self.page.locator("ul.messagelist").inner_text()
 
     def complaints(self) -> list[str]:
         """Return what this page owes to eyes and screen readers: audit.js and contrast.js say what."""
