@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from django.http import QueryDict
-from django.urls import NoReverseMatch
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -28,7 +27,7 @@ MOST_LINES = 200
 
 
 class Row(NamedTuple):
-    """One job of a list. `name` is what the form calls it, `url` its own page ('' if its jid leads to none)."""
+    """One job of a list. `name` is what the form calls it, `url` its own page ('' without a jid)."""
 
     name: str
     score: float
@@ -116,15 +115,10 @@ class SetPage(SetActs):
     def _row(self, pair: tuple[Member, Shown]) -> Row:
         member, job = pair
         call = {"args": job.args, "kwargs": job.kwargs}
+        url = self.url("job", job.jid) if job.jid else ""
         lines = job.backtrace()[:MOST_LINES]
         is_late = self.kept != "dead" and member.score < time.time() - LATE_S
-        return Row(member.name, member.score, job, call, self._job_url(job.jid), lines, is_late)
-
-    def _job_url(self, jid: str) -> str:
-        try:
-            return self.url("job", jid) if jid else ""
-        except NoReverseMatch:  # a line break, which no path holds
-            return ""
+        return Row(member.name, member.score, job, call, url, lines, is_late)
 
     def _further(self, shelf: Shelf) -> str:
         """Return the URL that looks at the next 1,000; '' if there are none."""

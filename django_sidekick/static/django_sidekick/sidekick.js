@@ -38,3 +38,35 @@
   setInterval(poll, EVERY_MS);
   document.addEventListener("visibilitychange", poll);
 })();
+
+/* Choosing in a list: all of the page at once, and the number of the chosen in the buttons. */
+(() => {
+  const list = document.querySelector("form.sk-list");
+  if (!list) return;
+
+  const boxes = () => [...list.querySelectorAll('[name="_selected_action"]')];
+
+  const count = () => {
+    const across = list.querySelector('[name="select_across"]');
+    const chosen = boxes().filter((box) => box.checked).length;
+    const said = across?.checked ? across.dataset.count : chosen.toLocaleString(document.documentElement.lang);
+    const isChosen = across?.checked || chosen > 0;
+    for (const place of list.querySelectorAll("[data-chosen]")) {
+      place.textContent = isChosen && said ? ` (${said})` : "";
+    }
+  };
+
+  list.addEventListener("change", (event) => {
+    if (event.target.matches("[data-toggle]")) {
+      for (const box of boxes()) box.checked = event.target.checked;
+    }
+    count();
+  });
+  window.addEventListener("pageshow", count);
+})();
+
+/* A long act goes on by itself; without this, by its button. */
+(() => {
+  const form = document.querySelector("form[data-continue]");
+  if (form) form.requestSubmit(form.querySelector('[name="action"]'));
+})();
