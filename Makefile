@@ -9,7 +9,7 @@ NO_CODEC = testproject architecture typing browser $(addprefix worker/test_,$(ad
 PROCESSES = absence births custody late_death listeners new_code reload supervisor
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test crash lint types contracts migrations docs wheel bench bench-peers soak demo redis-stop clean ci
+.PHONY: help setup test crash lint types contracts migrations docs wheel bench bench-peers soak demo screenshots redis-stop clean ci
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ soak: setup ## Run everything for ten minutes, killing now and then: nothing may
 
 demo: ## Set up and show the shop with its jobs running (ONCE=1: end by itself)
 	$(PYTHON) testproject/demo.py
+
+screenshots: setup ## Take the documentation's pictures of the demo's pages (needs chromium)
+	$(BIN)/python -m testproject.screenshots
 
 redis-stop: setup ## Stop the development Redis
 	$(BIN)/python manage.py sidekick redis --stop

@@ -17,8 +17,8 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from django_sidekick.dashboard import table
-from django_sidekick.dashboard.drill import Drill, drill
 from django_sidekick.dashboard.columns import asked_for
+from django_sidekick.dashboard.drill import Drill, drill
 from django_sidekick.dashboard.table import Records, count_text
 
 MOST_JIDS = 1_000

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
 from django.urls import reverse
 from playwright.sync_api import (
     Browser,
@@ -17,7 +14,6 @@ from playwright.sync_api import (
     Dialog,
     Locator,
     Page,
-    Playwright,
     Request,
     Response,
     WebError,
@@ -28,15 +24,6 @@ WITHIN_MS = 10_000
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 LISTENER = "addEventListener('securitypolicyviolation', e => console.error('policy: ' + e.violatedDirective + ' ' + e.blockedURI))"
-
-
-def launch(playwright: Playwright) -> Browser:
-    """Start the Chromium of this machine; playwright's own is never downloaded. Skip loudly where there is none."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("Chromium is not installed: nothing is shown about the pages in a browser.")
-    words = ["--disable-gpu", "--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    return playwright.chromium.launch(executable_path=path, args=words)
 
 
 class Visitor:
