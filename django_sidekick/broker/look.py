@@ -22,7 +22,8 @@ Command: TypeAlias = tuple[Any, ...]
 Question: TypeAlias = Generator[list[Command], list[Any], Any]
 """Yields the commands of one round trip, is sent their replies, yields the next, returns what it found out.
 
-A reply is what the server says, or its ResponseError: a key of an unexpected type is for the question to judge.
+A reply is what the server says in RESP2 (of a hash a flat list, of INFO a text), whatever redis-py would make of
+it; or its ResponseError: a key of an unexpected type is for the question to judge.
 """
 
 
@@ -60,6 +61,16 @@ class Look:
         except (redis.RedisError, OSError) as error:
             raise self._away(error) from error
 
+    def change(self, commands: Sequence[Command]) -> list[Any]:
+        """Carry out all these commands in one MULTI and return their replies. Raise BrokerUnavailable as ask() does.
+
+        Not repeated: if only the reply was lost, they have been carried out.
+        """
+        try:
+            return _piped(self.client, commands, transaction=True)
+        except (redis.RedisError, OSError) as error:
+            raise self._away(error) from error
+
     def _send(self, commands: list[Command]) -> list[Any]:
         if not commands:
             return []
@@ -86,18 +97,31 @@ def answer(client: connection.Client, question: Question) -> Any:
         return end.value
 
 
-def _piped(client: connection.Client, commands: list[Command]) -> list[Any]:
-    """The replies to all, in one round trip. Names that are no UTF-8 go as the bytes that they came as."""
-    pipeline = client.pipeline(transaction=False)
+def _piped(
+    client: connection.Client, commands: Sequence[Command], *, transaction: bool = False
+) -> list[Any]:
+    """The replies to all, in one round trip. Names that are no UTF-8 go as the bytes that they came as.
+
+    Commands go as bytes too, which redis-py knows no callbacks of: replies are the same with all its versions. Errors stand among the replies; in a transaction the first one is raised.
+    """
+    pipeline = client.pipeline(transaction=transaction)
     for command in commands:
         pipeline.execute_command(*map(as_it_came, command))
-    replies: list[Any] = pipeline.execute(raise_on_error=False)
+    replies: list[Any] = pipeline.execute(raise_on_error=transaction)
     return replies
 
 
 def as_it_came(word: Any) -> Any:
-    """Return a name of numbers.names_in() as the bytes that Redis knows, and anything else as it is."""
-    return word.encode(errors="surrogateescape") if isinstance(word, str) else word
+    """Return a name of numbers.names_in() as the bytes that Redis knows, and anything else as it is.
+
+    Other lone surrogates go as bytes that nobody's name has.
+    """
+    if not isinstance(word, str):
+        return word
+    try:
+        return word.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return word.encode(errors="surrogatepass")
 
 
 def get_look() -> Look:

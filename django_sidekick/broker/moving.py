@@ -45,6 +45,10 @@ class Moved(NamedTuple):
     gone: tuple[Move, ...] = ()
     refused: tuple[Move, ...] = ()
 
+    def and_also(self, other: Moved) -> Moved:
+        """Return what became of both."""
+        return Moved(*(own + more for own, more in zip(self, other, strict=True)))
+
 
 Run: TypeAlias = Callable[[str, Sequence[str], Sequence[Any]], Any]
 EventOf: TypeAlias = Callable[[Sequence[Move]], bytes]
@@ -105,17 +109,21 @@ class Mover:
         self._event_of = event_of
 
     def move(self, source: Source, moves: Sequence[Move]) -> Moved:
-        """Move each job that is still where it was found. A second call with the same moves changes nothing.
+        """Move each job that is still where it was found. A second call with the same moves changes nothing."""
+        moved = Moved()
+        for part in self.portions(source, moves):
+            moved = moved.and_also(part)
+        return moved
+
+    def portions(self, source: Source, moves: Sequence[Move]) -> Iterator[Moved]:
+        """Move them as move() does, and say after each step what became of it.
 
         At most 100 jobs and 100,000 bytes a step; each step moves all of its jobs, their events with them, or,
         when somebody was faster, asks again for those that are left. Jobs are never in two places, nor in none.
         The dead set is cut to DEAD_MAX_JOBS and DEAD_TIMEOUT in the step that buries.
         """
-        moved = Moved()
         for portion in _portions({move.raw: move for move in moves}.values()):
-            part = self._step(source, portion)
-            moved = Moved(*(a + b for a, b in zip(moved, part, strict=True)))
-        return moved
+            yield self._step(source, portion)
 
     def _step(self, source: Source, moves: list[Move]) -> Moved:
         gone: list[Move] = []

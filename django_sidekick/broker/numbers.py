@@ -54,3 +54,8 @@ def names_in(reply: Any) -> list[str]:
     if isinstance(reply, Exception) or not reply:
         return []
     return sorted(name.decode(errors="surrogateescape") for name in reply)
+
+
+def pairs_in(reply: Any) -> list[tuple[bytes, bytes]]:
+    """Return the fields of a hash with their values; [] for an error."""
+    return list(zip(reply[::2], reply[1::2], strict=True)) if isinstance(reply, list) else []

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.db import router, transaction
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -47,15 +48,12 @@ ACTS = {
 }
 
 
-def log(
-    request: HttpRequest, act: Act, what: str, *, object_id: str = "", entry: int | None = None
-) -> int:
+def log(request: HttpRequest, act: Act, what: str, *, object_id: str = "") -> int:
     """Write into the admin's log who did what: the act's English name, and what it was done to.
 
-    `entry`, a number that this returned, writes that line anew: an act that goes on has one line.
+    Return the line's number, for log_more().
     """
-    line = LogEntry(
-        pk=entry,
+    line = LogEntry.objects.create(
         user_id=str(request.user.pk),
         content_type=ContentType.objects.get_for_model(JobRecord, for_concrete_model=False),
         object_id=object_id,
@@ -63,5 +61,15 @@ def log(
         action_flag=DELETION if act.destroys else CHANGE,
         change_message=act.name,
     )
-    line.save()
     return int(line.pk)
+
+
+def log_more(line: int, more: int) -> None:
+    """Add to the number after the last colon of a line: an act that goes on has one line, and the whole number."""
+    alias = router.db_for_write(LogEntry)
+    with transaction.atomic(using=alias):
+        entry = LogEntry.objects.using(alias).select_for_update().filter(pk=line).first()
+        if entry and more:
+            what, _colon, number = entry.object_repr.rpartition(": ")
+            entry.object_repr = f"{what}: {int(number.replace(',', '')) + more:,}"
+            entry.save(update_fields=["object_repr"])

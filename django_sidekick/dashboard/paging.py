@@ -16,8 +16,9 @@ MOST_READ = 1_000
 class Pages(NamedTuple):
     """One page of a list of `total` rows: its number from 1, and the links to its neighbours, '' if there is none."""
 
+    total: int
     number: int
-    count: int
+    of: int
     before: str
     after: str
 
@@ -41,4 +42,4 @@ def pages(query: QueryDict, total: int) -> Pages:
         asked["p"] = str(other)
         return f"?{asked.urlencode()}"
 
-    return Pages(number, count, link(number - 1), link(number + 1))
+    return Pages(total, number, count, link(number - 1), link(number + 1))

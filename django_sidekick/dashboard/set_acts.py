@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django import forms
 from django.contrib import messages
@@ -83,17 +83,22 @@ class SetActs(LivePage):
         members = find(look, key, names)
         hand = Hand(look.settings, look.keys, now_s)
         moves = [move_of(act.name, key, member, hand, at_s) for member in members]
-        moved = mover(look, act.name, at_s).move(Source(key), [move for move in moves if move])
-        self._log_selected(act, moved)
+        moved, refused = Moved(), moves.count(None)
+        chosen = [move for move in moves if move]
+        try:
+            for part in mover(look, act.name, at_s).portions(Source(key), chosen):
+                moved = moved.and_also(part)
+        finally:
+            self._log_selected(act, moved)
         gone = len(names) - len(members) + len(moved.gone)
-        self._say(act, len(moved.done), len(moved.refused) + moves.count(None), gone)
+        self._say(act, len(moved.done), refused + len(moved.refused), gone)
 
     def _log_selected(self, act: Act, moved: Moved) -> None:
         if len(moved.done) == 1:
             job = shown(moved.done[0].raw)
             acts.log(self.request, act, f"{job.job_class} {job.jid}", object_id=job.jid)
         elif moved.done:
-            acts.log(self.request, act, self._what(len(moved.done)))
+            acts.log(self.request, act, f"{self.title}: {len(moved.done):,}")
 
     def _all(self, act: Act, at_s: float | None) -> HttpResponse | None:
         look, asked_s = get_look(), time.time()
@@ -128,41 +133,42 @@ class SetActs(LivePage):
         return None
 
     def _carry_out(self, act: Act, errand: Errand) -> HttpResponse | None:
-        """Carry out slices until it is done or this request has taken its time; keep the log true in any case."""
+        """Carry out slices until it is done or this request has taken its time; the log is true in any case."""
         look, turn_s = get_look(), TURN_S if errand.total > MANY else LONGEST_TURN_S
-        end_at = time.monotonic() + turn_s
-        entry = acts.log(self.request, act, self._what(errand.done), entry=errand.entry)
-        errand = errand._replace(entry=entry)
+        end_at, before, trouble = time.monotonic() + turn_s, errand.done, ""
+        if errand.entry is None:
+            words = errand.meant.words()[:100]
+            line = f"{self.title} ({words}): 0" if words else f"{self.title}: 0"
+            errand = errand._replace(entry=acts.log(self.request, act, line))
         try:
             for step in steps(look, self.key(look), errand):
                 errand = step
                 if time.monotonic() > end_at:
                     break
+        except SidekickError as error:
+            trouble = str(error)
         finally:
-            acts.log(self.request, act, self._what(errand.done), entry=entry)
+            acts.log_more(errand.entry or 0, errand.done - before)
         if not errand.is_over:
-            return self._progress(act, errand)
+            return self._progress(act, errand, trouble)
         self._say(act, errand.done, errand.refused, 0)
         return None
 
-    def _progress(self, act: Act, errand: Errand) -> HttpResponse:
+    def _progress(self, act: Act, errand: Errand, trouble: str) -> HttpResponse:
+        """Return the page that says how far it has come; its form goes on, by itself unless there is trouble."""
         said = _("%(done)s of %(total)s done") % {
             "done": figure(errand.done), "total": figure(errand.total),
         }  # fmt: skip
-        context: dict[str, Any] = {
+        context = {
             "act": act,
             "errand": errand,
             "token": errand.token(),
             "said": said,
+            "trouble": trouble,
         }
         return TemplateResponse(
             self.request, "django_sidekick/progress.html", {**self.frame(), **context}
         )
-
-    def _what(self, count: int) -> str:
-        """Return what the log says: which jobs, and how many."""
-        words = self.meant.words()
-        return f"{self.title}{f' ({words[:100]})' if words else ''}: {count:,}"
 
     def _say(self, act: Act, done: int, refused: int, gone: int) -> None:
         if done:

@@ -23,12 +23,6 @@ MOST_TEXT = 10_000
 NOTHING = "–"
 _DEEPEST = 12
 _BYTE = 1024
-_WRAPPERS = frozenset(
-    {
-        "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper",
-        "Sidekiq::ActiveJob::Wrapper",
-    }
-)
 
 
 def text(value: Any) -> str:
@@ -51,13 +45,11 @@ def literal(value: Any, most: int = MOST_ARGUMENTS) -> str:
 def arguments(job: Any) -> str:
     """Return the arguments of a job hash, or a bare list of them, as its call has them: `1, 'a', force=True`.
 
-    An Active Job's own arguments stand in its wrapper's first one. Cut to 300 characters.
+    Cut to 300 characters. An Active Job's own arguments are for wire.shown to find.
     """
     args, kwargs = job, None
     if isinstance(job, Mapping):
         args, kwargs = job.get("args"), job.get("kwargs")
-        if isinstance(args, list) and args and is_wrapped(job) and isinstance(args[0], Mapping):
-            args = args[0].get("arguments", args)
     if args is None and kwargs is None:
         return ""
     pieces: list[str] = []
@@ -70,26 +62,6 @@ def arguments(job: Any) -> str:
             break
     whole = scrub("".join(pieces))
     return whole if len(whole) <= MOST_ARGUMENTS else whole[: MOST_ARGUMENTS - 1] + "…"
-
-
-def is_wrapped(job: Mapping[str, Any]) -> bool:
-    """Tell whether a job hash is an Active Job in Sidekiq's wrapper."""
-    return isinstance(job.get("class"), str) and job["class"] in _WRAPPERS and bool(job.get("wrapped"))
-
-
-def job_class(job: Any) -> str:
-    """Return the name a job goes by: what is wrapped, else its class; '' if it has none."""
-    if not isinstance(job, Mapping):
-        return ""
-    return text(job["wrapped"] if is_wrapped(job) else job.get("class"))
-
-
-def tags(job: Any) -> list[str]:
-    """Return a job's tags; a tag that is no text as its literal, anything but a list as one tag."""
-    found = job.get("tags") if isinstance(job, Mapping) else None
-    if not found:
-        return []
-    return [text(tag) for tag in (found[:20] if isinstance(found, list) else [found])]
 
 
 def moment(value: Any) -> datetime | None:

@@ -8,7 +8,7 @@ from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 
-from django_sidekick.dashboard import show
+from django_sidekick.dashboard import names, show
 
 register = template.Library()
 
@@ -23,18 +23,6 @@ def sk_text(value: Any) -> str:
 def sk_args(job: Any) -> str:
     """Return a job hash's arguments, or a list of them, in one line of at most 300 characters."""
     return show.arguments(job)
-
-
-@register.filter
-def sk_class(job: Any) -> str:
-    """Return the name of a job hash's class, an Active Job's own one."""
-    return show.job_class(job)
-
-
-@register.filter
-def sk_tags(job: Any) -> list[str]:
-    """Return a job hash's tags."""
-    return show.tags(job)
 
 
 @register.filter
@@ -70,3 +58,9 @@ def sk_bytes(count: Any) -> str:
 def sk_number(count: int) -> str:
     """Return a whole number as the language groups it: `100,000`."""
     return show.figure(count)
+
+
+@register.filter
+def sk_name(name: str) -> str:
+    """Return a name that stands in Redis as a form's value: `names.decoded` reads it."""
+    return names.encoded(name)

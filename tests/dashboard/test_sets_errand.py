@@ -231,28 +231,51 @@ def test_a_slice_holds_redis_up_for_a_moment_only(redis, client, destroyer):
     assert scripts["usec"] / scripts["calls"] < 5000  # about 300 us on a quiet machine
 
 
-def test_when_redis_goes_away_half_way_what_was_done_is_logged(client, destroyer, sidekick_settings, monkeypatch):
+def test_when_redis_goes_away_half_way_it_is_said_how_far_it_came_and_it_can_go_on(client, destroyer, sidekick_settings, monkeypatch):
     import redis as redis_py
 
     server = RedisServer()
+    real = set_acts.steps
+
+    def cut_off(*args):
+        for number, errand in enumerate(real(*args)):
+            if not number:
+                server.stop()
+            yield errand
+
     try:
         sidekick_settings(REDIS=server.url)
         with redis_py.Redis.from_url(server.url) as own:
             fill(own, "retry", range(1, 251))
-        answer = post(client, "retries", "delete", select_across="1")
-        real = set_acts.steps
+            answer = post(client, "retries", "delete", select_across="1")
+            monkeypatch.setattr(set_acts, "steps", cut_off)
+            answer = confirmed(client, "retries", answer)
 
-        def cut_off(*args):
-            for number, errand in enumerate(real(*args)):
-                if not number:
-                    server.stop()
-                yield errand
+            html = answer.content.decode()
+            assert "100 of 250 done" in html
+            assert "is away" in html
+            assert "data-continue" not in html
+            assert LogEntry.objects.get().object_repr == "Retries: 100"
 
-        monkeypatch.setattr(set_acts, "steps", cut_off)
-        confirmed(client, "retries", answer)
+            monkeypatch.setattr(set_acts, "steps", real)
+            server.start()
+            fill(own, "retry", range(101, 251))
+            confirmed(client, "retries", answer)
+            assert own.zcard("retry") == 0
+            assert LogEntry.objects.get().object_repr == "Retries: 250"
     finally:
         server.close()
 
-    (entry,) = LogEntry.objects.all()
-    assert entry.object_repr.endswith(": 100")
-    assert "is away" in page(client, "retries")
+
+def test_an_old_form_sent_again_takes_nothing_off_the_log(redis, client, destroyer, monkeypatch):
+    monkeypatch.setattr(set_acts, "MANY", 100)
+    monkeypatch.setattr(set_acts, "TURN_S", 0)
+    fill(redis, "retry", range(1, 401))
+    old = answer = confirmed(client, "retries", post(client, "retries", "delete", select_across="1"))
+    while answer.status_code == 200:
+        answer = confirmed(client, "retries", answer)
+
+    while old.status_code == 200:
+        old = confirmed(client, "retries", old)
+
+    assert LogEntry.objects.get().object_repr == "Retries: 400"

@@ -26,8 +26,6 @@ ANYTHING = some.recursive(
 def test_no_filter_raises_and_what_each_returns_can_be_sent(value):
     for word in (sk_text, sk_args, sk_time, sk_duration, sk_bytes):
         word(value).encode()
-    show.job_class({"class": value, "wrapped": value})
-    show.tags({"tags": value})
 
 
 @pytest.mark.parametrize(
@@ -38,8 +36,6 @@ def test_no_filter_raises_and_what_each_returns_can_be_sent(value):
         ({"args": []}, ""),
         ({"args": {"odd": 1}}, "{'odd': 1}"),
         ({"args": ["\ud800"]}, r"'\ud800'"),
-        ({"class": "Sidekiq::ActiveJob::Wrapper", "wrapped": "Mine", "args": [{"arguments": [7]}]}, "7"),
-        ({"class": "Sidekiq::ActiveJob::Wrapper", "wrapped": "Mine", "args": ["odd"]}, "'odd'"),
         ([10**5000], "0x"),
     ],
 )

@@ -9,7 +9,7 @@
 -- RETURNS  who stands in the way: n if job n is not there any more, -n if its target, or the set of names,
 --          holds another type. Then nothing has changed. Empty if all were moved
 -- ATOMIC   all that can fail is looked at before the first job moves; what follows cannot undo it
--- COST     O(jobs * log n) in a sorted set, O(jobs * n) in a list
+-- COST     O(jobs * log n) in a sorted set; in a list O(jobs * their distance from its right end, where the next is taken)
 local source, is_list = KEYS[1], ARGV[1] == 'list'
 local kinds, names, takes, at = {}, {}, {}, 4
 
@@ -29,7 +29,12 @@ local jobs, first, in_the_way = tonumber(ARGV[at]), at + 1, {}
 for job = 1, jobs do
   local from = first + (job - 1) * 4
   local target = tonumber(ARGV[from + 1])
-  local is_there = redis.call(is_list and 'LPOS' or 'ZSCORE', source, ARGV[from])
+  local is_there
+  if is_list then
+    is_there = redis.call('LPOS', source, ARGV[from], 'RANK', -1)
+  else
+    is_there = redis.call('ZSCORE', source, ARGV[from])
+  end
   if not is_there then
     in_the_way[#in_the_way + 1] = job
   elseif target > 0 and not takes[target] then
@@ -40,7 +45,7 @@ if #in_the_way > 0 then return in_the_way end
 
 for from = first, first + jobs * 4 - 1, 4 do
   local target = tonumber(ARGV[from + 1])
-  if is_list then redis.call('LREM', source, 1, ARGV[from]) else redis.call('ZREM', source, ARGV[from]) end
+  if is_list then redis.call('LREM', source, -1, ARGV[from]) else redis.call('ZREM', source, ARGV[from]) end
   if kinds[target] == 'list' then
     redis.call('SADD', KEYS[2], names[target])
     redis.call('LPUSH', KEYS[target + 3], ARGV[from + 2])
