@@ -18,13 +18,12 @@ from django_sidekick.models import JobRecord
 class ColumnFilter(SimpleListFilter):
     """One value of one column. RecordList narrows by it: only there is it known which index leads."""
 
-    column: ClassVar[str]
-    parameter_name: ClassVar[str]  # type: ignore[misc] # the stubs have a variable of the instance
+    column = ""
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, Any]]:
         """Return the values there are, and the one that is asked for."""
         values = self.values()
-        asked = request.GET.get(self.parameter_name)
+        asked = request.GET.get(str(self.parameter_name))
         if asked and asked not in values:
             values.append(asked)
         return [(value, value) for value in values]
@@ -92,7 +91,7 @@ class TimeFilter(SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Records) -> Records:
         """Every index ends with the time: it narrows whatever leads."""
-        chosen = self.value()
+        chosen = str(self.value())
         if chosen == "today":
             midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
             return queryset.filter(changed_at__gte=midnight)
@@ -103,8 +102,5 @@ class TimeFilter(SimpleListFilter):
 
 def asked_for(params: dict[str, Any]) -> dict[str, str]:
     """Return the columns that a query string narrows by, with their values, the leading one first."""
-    return {
-        kind.column: str(params[kind.parameter_name])
-        for kind in COLUMNS
-        if params.get(kind.parameter_name)
-    }
+    names = {kind.column: str(kind.parameter_name) for kind in COLUMNS}
+    return {column: str(params[name]) for column, name in names.items() if params.get(name)}

@@ -34,6 +34,7 @@ class RecordList(ChangeList):
     """
 
     note = ""
+    dates = Drill(show=False)
     count_text = ""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Records:
@@ -57,14 +58,15 @@ class RecordList(ChangeList):
         super().get_results(request)
         is_whole = set(self.params) <= {ORDER_VAR}
         self.count_text = count_text(self.paginator, self.root_queryset.db, is_whole=is_whole)
+        self.dates = self._dates()
 
     def url_for_result(self, result: Any) -> str:
         """Return the job's page."""
         site = self.model_admin.admin_site.name
         return reverse("admin:sidekick_job", args=[result.pk], current_app=site)
 
-    def dates(self) -> Drill:
-        """Return the links of the date hierarchy: two steps into the index, whatever is filtered."""
+    def _dates(self) -> Drill:
+        """The links of the date hierarchy: two steps into the index, whatever is filtered."""
         ends = []
         for order in ("changed_at", "-changed_at"):
             at = self.root_queryset.order_by(order).values_list("changed_at", flat=True).first()
@@ -92,22 +94,28 @@ class RecordList(ChangeList):
 
     def _is_sorted(self) -> bool:
         """Whether the order is one that no index has."""
-        if ORDER_VAR not in self.params:
-            return False
-        return any(self.list_display[n] != "changed" for n in self.get_ordering_field_columns())
+        columns = self.get_ordering_field_columns() if ORDER_VAR in self.params else ()
+        return bool(set(columns) - {self.list_display.index("changed")})
 
     def _by_jid(self, rows: Records) -> Records | None:
         """The rows whose jids are, or begin as, the text; None if there are none."""
-        found = rows.filter(jid=self.query)
-        if _JID.fullmatch(self.query):
-            found = rows.filter(jid__startswith=self.query)
-            if connections[rows.db].vendor == "sqlite":  # whose LIKE, blind to case, uses no index
-                found = rows.filter(jid__gte=self.query, jid__lt=self.query + "\U0010ffff")
+        found = beginning(rows, self.query)
+        if found is None:
+            found = rows.filter(jid=self.query)
         jids = list(found.order_by("jid").values_list("jid", flat=True)[: MOST_JIDS + 1])
         if len(jids) > MOST_JIDS:
             most = number_format(MOST_JIDS, use_l10n=True, force_grouping=True)
             self.note = _("Only the first %(most)s jobs that begin so are shown.") % {"most": most}
         return rows.filter(jid__in=jids[:MOST_JIDS]) if jids else None
+
+
+def beginning(rows: Records, text: str) -> Records | None:
+    """Return the rows whose jids begin so, by the index; None for what is no beginning of a jid."""
+    if not _JID.fullmatch(text):
+        return None
+    if connections[rows.db].vendor == "sqlite":  # whose LIKE, blind to case, uses no index
+        return rows.filter(jid__gte=text, jid__lt=text + "\U0010ffff")
+    return rows.filter(jid__startswith=text)
 
 
 def containing(rows: Records, text: str) -> Records:

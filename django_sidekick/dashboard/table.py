@@ -122,7 +122,7 @@ def values_of(column: str, alias: str) -> list[str]:
         found = set(newest.values_list(column, flat=True)[:NEWEST])
         return sorted(value for value in found if value)[:MOST_VALUES]
     quote = connection.ops.quote_name
-    name = quote(JobRecord._meta.get_field(column).column)
+    name = quote(column)
     where = f"NOT ({name} = '')"
     words = {"column": name, "table": quote(JobRecord._meta.db_table), "where": where}
     with connection.cursor() as cursor:
