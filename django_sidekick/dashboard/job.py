@@ -105,7 +105,7 @@ class JobPage(LivePage):
                 Run(attempt, frames.of_python(attempt.backtrace)) for attempt in recalled.attempts
             ],
             "trace": frames.of_lines(job.backtrace()) if job and not recalled.attempts else None,
-            "args_json": _json([args, kwargs] if kwargs else args),
+            "args_json": _json({"args": args, "kwargs": kwargs} if kwargs else args),
             "call": as_call(name, args, kwargs),
             "record_tags": _tags(record),
             "siblings": recalled.siblings,
