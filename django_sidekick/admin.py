@@ -8,7 +8,8 @@ from django.urls import URLPattern
 
 from django_sidekick.dashboard import urls
 from django_sidekick.dashboard.acts import VIEW
-from django_sidekick.models import Live
+from django_sidekick.dashboard.records import JobRecordAdmin
+from django_sidekick.models import JobRecord, Live
 
 
 class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic at run time
@@ -41,6 +42,7 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic at run
 
 def register(site: admin.AdminSite) -> None:
     """Put jobs and live pages on an admin site. Done for the default one."""
+    site.register(JobRecord, JobRecordAdmin)
     site.register(Live, LiveAdmin)
 
 

@@ -24,6 +24,7 @@ INSTALLED_APPS = [
     "tests.crash",
 ]
 MIDDLEWARE = [
+    "testproject.policy.strict_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -8,7 +8,7 @@ from typing import Any
 
 from django_sidekick.broker.broker import Broker
 from django_sidekick.broker.connection import Client
-from django_sidekick.broker.look import answer, as_it_came
+from django_sidekick.broker.look import Look, answer, as_it_came
 from django_sidekick.broker.moving import EventOf, Hand, Move, Mover, Source, no_event, to_time
 from django_sidekick.broker.whereabouts import Found, Location, seek
 from django_sidekick.exceptions import SidekickError
@@ -20,7 +20,7 @@ class Inspector:
     Raise SidekickError, and change nothing, if the key it should go to holds another type.
     """
 
-    def __init__(self, broker: Broker, event_of: EventOf = no_event) -> None:
+    def __init__(self, broker: Broker | Look, event_of: EventOf = no_event) -> None:
         self._broker = broker
         self._event_of = event_of
         self._client: Client = broker.client

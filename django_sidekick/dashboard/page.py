@@ -130,14 +130,17 @@ class LivePage(View):
         return reverse(f"admin:sidekick_{name}", args=args, current_app=self.site.name)
 
     def frame(self) -> dict[str, Any]:
-        """Return what the admin's templates and the tabs need, Redis or not."""
+        """Return what the admin's templates and the tabs need, Redis or not.
+
+        `acts` has each act by its name, None for whoever may not: a template would call a dict's own `clear`.
+        """
         may = self.request.user.has_perm
         return {
             **self.site.each_context(self.request),
             "title": self.title,
             "page": self.name,
             "tabs": [(name, label, self.url(name)) for name, label in TABS],
-            "acts": {name: act for name, act in ACTS.items() if may(act.permission)},
+            "acts": {name: act if may(act.permission) else None for name, act in ACTS.items()},
             "redis_error": "",
         }
 

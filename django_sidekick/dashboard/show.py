@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.utils import formats, timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -85,6 +86,19 @@ def exact(at: datetime) -> str:
         return f"{formats.date_format(local, 'DATE_FORMAT')} {local:%H:%M:%S} {local.tzname() or ''}".strip()
     except (ValueError, OverflowError):
         return at.isoformat(sep=" ", timespec="seconds")
+
+
+def time_element(value: Any) -> str:
+    """Return epoch seconds or a datetime as <time>, relative, the exact one beside it; what is no time as its text."""
+    at = moment(value)
+    if at is None:
+        return text(value) or NOTHING
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        at.isoformat(timespec="milliseconds"),
+        exact(at),
+        relative(at, timezone.now()),
+    )
 
 
 def relative(at: datetime, now: datetime) -> str:

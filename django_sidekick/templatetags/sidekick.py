@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
-from django.utils import timezone
-from django.utils.html import format_html
 
 from django_sidekick.dashboard import names, show
 
@@ -31,15 +29,7 @@ def sk_time(value: Any) -> str:
 
     What is no time is shown as the text it is; nothing as a dash.
     """
-    at = show.moment(value)
-    if at is None:
-        return show.text(value) or show.NOTHING
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        at.isoformat(timespec="milliseconds"),
-        show.exact(at),
-        show.relative(at, timezone.now()),
-    )
+    return show.time_element(value)
 
 
 @register.filter

@@ -30,3 +30,16 @@ def operator(staff):
 @pytest.fixture
 def destroyer(staff):
     return staff("view_jobrecord", "operate_jobs", "destroy_jobs")
+
+
+@pytest.fixture(scope="session", params=["default", "postgresql"])
+def each_alias(request):
+    """SQLite and PostgreSQL; before `db`, so that a test's transactions are opened on both."""
+    return request.getfixturevalue("postgresql_alias") if request.param == "postgresql" else "default"
+
+
+@pytest.fixture
+def history(each_alias, db, sidekick_settings):
+    """The history on each of the two databases, empty. Return its alias."""
+    sidekick_settings(HISTORY_DATABASE=each_alias)
+    return each_alias

@@ -1,0 +1,130 @@
+"""The admin's list of jobs over a history of any length: which index leads, and what is bounded."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from django.contrib.admin.views.main import ORDER_VAR, ChangeList
+from django.db import connections
+from django.db.models import Q, TextField
+from django.db.models.functions import Cast
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+from django_sidekick.dashboard import table
+from django_sidekick.dashboard.columns import asked_for
+from django_sidekick.dashboard.drill import Drill, drill
+from django_sidekick.dashboard.table import Records, count_text
+
+MOST_JIDS = 1_000
+"""Jobs whose jids begin as is asked that are shown."""
+
+_JID = re.compile("[0-9a-f]{6,}")
+
+
+class RecordList(ChangeList):
+    """One column's index leads, a time narrows it; all else is looked for among the newest rows that it finds.
+
+    `note` says so, if that left something out.
+    """
+
+    note = ""
+    dates = Drill(show=False)
+    count_text = ""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Records:
+        """Return what is asked for: super() knows times and order, the rest is narrowed here."""
+        rows: Records = super().get_queryset(request, exclude_parameters)
+        asked = asked_for(self.params)
+        if "\0" in self.query or any("\0" in value for value in asked.values()):
+            return rows.none()
+        if self.query and (found := self._by_jid(rows)) is not None:
+            rows = found
+        else:
+            rows = self._newest(rows, asked)
+            if self.query:
+                rows = containing(rows, self.query)
+        for column, value in asked.items():
+            rows = table.beside(rows, column, value)
+        return rows
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read a page, and say how many rows there are as far as that is known."""
+        super().get_results(request)
+        is_whole = set(self.params) <= {ORDER_VAR}
+        self.count_text = count_text(self.paginator, self.root_queryset.db, is_whole=is_whole)
+        self.dates = self._dates()
+
+    def url_for_result(self, result: Any) -> str:
+        """Return the job's page."""
+        site = self.model_admin.admin_site.name
+        return reverse("admin:sidekick_job", args=[result.pk], current_app=site)
+
+    def _dates(self) -> Drill:
+        """The links of the date hierarchy: two steps into the index, whatever is filtered."""
+        ends = []
+        for order in ("changed_at", "-changed_at"):
+            at = self.root_queryset.order_by(order).values_list("changed_at", flat=True).first()
+            ends.append(timezone.localtime(at).date() if at else None)
+        chosen = [self.params.get(f"changed_at__{part}") for part in ("year", "month", "day")]
+
+        def link(**parts: int) -> str:
+            new = {f"changed_at__{part}": number for part, number in parts.items()}
+            return str(self.get_query_string(new, ["changed_at__"]))
+
+        return drill([int(part) for part in chosen if part], ends[0], ends[1], link)
+
+    def _newest(self, rows: Records, asked: dict[str, str]) -> Records:
+        """Let an index lead, and cut to a window if there is more to be looked for; `asked` keeps the rest."""
+        column = next(iter(asked), "")
+        if column and table.is_indexed(column, rows.db):
+            rows = table.leading(rows, column, asked.pop(column))
+        if not (asked or self.query or self._is_sorted()):
+            return rows
+        rows, is_cut = table.window(rows)
+        if is_cut:
+            most = number_format(table.WINDOW, use_l10n=True, force_grouping=True)
+            self.note = _("Only the newest %(most)s jobs are looked through.") % {"most": most}
+        return rows
+
+    def _is_sorted(self) -> bool:
+        """Whether the order is one that no index has."""
+        columns = self.get_ordering_field_columns() if ORDER_VAR in self.params else ()
+        return bool(set(columns) - {self.list_display.index("changed")})
+
+    def _by_jid(self, rows: Records) -> Records | None:
+        """The rows whose jids are, or begin as, the text; None if there are none."""
+        found = beginning(rows, self.query)
+        if found is None:
+            found = rows.filter(jid=self.query)
+        jids = list(found.order_by("jid").values_list("jid", flat=True)[: MOST_JIDS + 1])
+        if len(jids) > MOST_JIDS:
+            most = number_format(MOST_JIDS, use_l10n=True, force_grouping=True)
+            self.note = _("Only the first %(most)s jobs that begin so are shown.") % {"most": most}
+        return rows.filter(jid__in=jids[:MOST_JIDS]) if jids else None
+
+
+def beginning(rows: Records, text: str) -> Records | None:
+    """Return the rows whose jids begin so, by the index; None for what is no beginning of a jid."""
+    if not _JID.fullmatch(text):
+        return None
+    if connections[rows.db].vendor == "sqlite":  # whose LIKE, blind to case, uses no index
+        return rows.filter(jid__gte=text, jid__lt=text + "\U0010ffff")
+    return rows.filter(jid__startswith=text)
+
+
+def containing(rows: Records, text: str) -> Records:
+    """Return the rows with the text in class, error, message or arguments; upper and lower case are alike."""
+    rows = rows.alias(args_text=Cast("args", TextField()), kwargs_text=Cast("kwargs", TextField()))
+    found = Q()
+    for column in ("job_class", "queue", "error_class", "error_message"):
+        found |= Q(**{f"{column}__icontains": text})
+    escaped = json.dumps(text)[1:-1]
+    for spelling in {text, escaped, json.dumps(text, ensure_ascii=False)[1:-1]}:
+        found |= Q(args_text__icontains=spelling) | Q(kwargs_text__icontains=spelling)
+    return rows.filter(found)
