@@ -88,13 +88,13 @@ def test_days_are_those_of_sidekiqs_counters(redis):
 
 
 def test_the_overview_shows_queues_processes_and_the_server(redis, client, viewer):
-    enqueue(redis, job(ago_s=90))
-    beat(redis, busy=2)
+    enqueue(redis, job(ago_s=5626))
+    beat(redis, busy=2, ago_s=70)
 
     shown = words(client.get(OVERVIEW))
 
-    assert "low 1 1 min 30 s behind 1 process, 5 threads" in shown
-    assert "host:12 2 of 5 1 second ago" in shown
+    assert "low 1 1 h 33 min behind 1 process, 5 threads" in shown
+    assert "host:12 2 of 5 1 minute ago late" in shown
     assert "of memory (at most" in shown
 
 

@@ -25,17 +25,17 @@ def test_a_process_shows_what_it_said_at_its_last_beat(redis, client, viewer):
 
     shown = words(client.get(PROCESSES))
 
-    assert "host:12 shop blue low , high 3 of 5 48.8 MiB 0.3 ms 4 seconds ago 1 hour ago 8.1.7" in shown
+    assert re.search(r"host:12 shop blue low , high 3 of 5 48\.8 MiB 0\.3 ms \d+ seconds ago 1 hour ago 8\.1\.7", shown)
     assert "1 process · 5 threads · 3 busy · 60 % in use · 48.8 MiB of memory" in shown
 
 
 def test_a_beat_that_is_late_is_said_and_who_has_died_is_gone(redis, client, viewer):
-    beat(redis, ago_s=40)
+    beat(redis, ago_s=70)
     redis.sadd("processes", "dead:1:f")
 
     shown = words(client.get(PROCESSES))
 
-    assert "40 seconds ago late: it should beat every 10 seconds" in shown
+    assert "1 minute ago late: it should beat every 10 seconds" in shown
     assert "dead:1" not in shown
 
 
@@ -113,7 +113,7 @@ def test_running_jobs_stand_by_run_time_the_longest_first(redis, client, viewer)
 
     shown = words(client.get(BUSY))
 
-    assert re.search(rf"1 h 33 min since 1 hour ago SlowJob vip {'b' * 24} 1, 'a' low host:12 thread t2 5\.\d s", shown)
+    assert re.search(rf"1 h 33 min since 1 hour ago SlowJob vip {'b' * 24} 1, 'a' low host:12 thread t2 [\d.]+ s", shown)
     assert "2 running jobs, the longest run first" in shown
 
 
