@@ -252,14 +252,14 @@ def test_when_redis_goes_away_half_way_it_is_said_how_far_it_came_and_it_can_go_
             answer = confirmed(client, "retries", answer)
 
             html = answer.content.decode()
-            assert "100 of 250 done" in html
+            assert "10 of 250 done" in html
             assert "is away" in html
             assert "data-continue" not in html
-            assert LogEntry.objects.get().object_repr == "Retries: 100"
+            assert LogEntry.objects.get().object_repr == "Retries: 10"
 
             monkeypatch.setattr(set_acts, "steps", real)
             server.start()
-            fill(own, "retry", range(101, 251))
+            fill(own, "retry", range(11, 251))
             confirmed(client, "retries", answer)
             assert own.zcard("retry") == 0
             assert LogEntry.objects.get().object_repr == "Retries: 250"
