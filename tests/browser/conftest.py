@@ -12,6 +12,7 @@ from django.test import Client
 from playwright.sync_api import Browser, sync_playwright
 
 from testproject.browser import launch
+from tests.browser.memory import remember_some
 from tests.browser.stock import Stock
 from tests.browser.visitor import Visitor
 
@@ -58,10 +59,11 @@ def visit(chromium: Browser, transactional_db: None, live_server: Any, redis: An
 
 
 @pytest.fixture
-def stock(redis: Any) -> Stock:
-    """An ordinary day in Redis."""
+def stock(redis: Any, transactional_db: None) -> Stock:
+    """An ordinary day in Redis and in the mirror."""
     stock = Stock(redis)
     stock.fill()
+    remember_some()
     return stock
 
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from tests.browser.memory import remember_some
 from tests.browser.stock import Stock, as_bytes, jid, write_sample
 from tests.browser.test_pages import PAGES
 from tests.browser.visitor import PHONE
@@ -20,11 +21,15 @@ HOSTILE = {
 }
 SHOWN = {"markup": "<script>alert(1)</script>", "address": "javascript:alert(1)", "long": "x" * 60}
 """What can be read of it where it is shown."""
-EVERY_LIST = ("overview", "queues", "busy", "retries", "scheduled", "dead", "processes", "metrics")
+MOST_LINKS = 16
+EVERY_LIST = ("overview", "queues", "busy", "retries", "scheduled", "dead", "processes", "metrics", "records")
 LINKS = "[...document.querySelectorAll('#content a[href]')].map(a => a.href.split('#')[0])"
 
 
-def fill_with(redis, text: str) -> None:
+def fill_with(redis, kind: str) -> None:
+    text = HOSTILE[kind]
+    if kind != "broken":  # the recorder scrubs what no database holds
+        remember_some(lambda name: text[:200] + name)
     stock = Stock(redis, lambda name: text + name)
     stock.fill()
     odd = text + "jid"
@@ -37,7 +42,7 @@ def fill_with(redis, text: str) -> None:
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_text_in_every_field_harms_no_page(visit, redis, kind):
-    fill_with(redis, HOSTILE[kind])
+    fill_with(redis, kind)
     visitor = visit(**PHONE)
 
     complaints = {}
@@ -52,19 +57,19 @@ def test_a_hostile_text_in_every_field_harms_no_page(visit, redis, kind):
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_the_links_that_a_hostile_text_makes_lead_to_pages(visit, redis, kind):
-    fill_with(redis, HOSTILE[kind])
+    fill_with(redis, kind)
     visitor = visit()
     seen = set()
 
-    for name in ("queues", "retries"):
+    for name in ("queues", "retries", "records"):
         visitor.open(name)
-        links = [link for link in visitor.page.evaluate(LINKS) if "/live/" in link]
+        links = [link for link in visitor.page.evaluate(LINKS) if "/django_sidekick/" in link]
         for link in links:
             shape = (link.partition("?")[0], *sorted(part.partition("=")[0] for part in link.partition("?")[2].split("&")))
-            if shape not in seen:  # one of each shape
+            if shape not in seen and len(seen) < MOST_LINKS:  # one of each shape
                 seen.add(shape)
                 visitor.page.goto(link)
-                assert visitor.page.locator("nav.sk-tabs").count() == 1
+                assert visitor.page.locator("#content").inner_text()
 
     assert any("/job/" in link for link, *_ in seen)
     assert any("/queues/" in link for link, *_ in seen if not link.endswith("/queues/"))

@@ -9,7 +9,7 @@ from tests.browser.visitor import PHONE
 
 PAGES = [
     ("overview",), ("queues",), ("queue", "default"), ("busy",), ("retries",), ("scheduled",), ("dead",), ("processes",),
-    ("metrics",), ("job", jid(101)), ("search",),
+    ("metrics",), ("job", jid(101)), ("search",), ("records",),
 ]  # fmt: skip
 
 

@@ -51,7 +51,9 @@ class Visitor:
         return self.page
 
     def url(self, name: str, *args: Any) -> str:
-        """Return the path of a live page."""
+        """Return the path of a live page, or of the list of `records`."""
+        if name == "records":
+            return reverse("admin:django_sidekick_jobrecord_changelist")
         return reverse(f"admin:sidekick_{name}", args=args)
 
     def mark(self, *jids: str) -> None:
