@@ -5,14 +5,14 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
 # Where it makes no difference which codec is used: the stdlib's turn leaves these out.
-NO_CODEC = testproject architecture typing $(addprefix worker/test_,$(addsuffix .py,$(PROCESSES)))
+NO_CODEC = testproject architecture typing browser $(addprefix worker/test_,$(addsuffix .py,$(PROCESSES)))
 PROCESSES = absence births custody late_death listeners new_code reload supervisor
 
 # Most tests wait for something: two processes share them, each with servers of its own.
 SHARED = -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test crash lint types contracts migrations docs wheel bench bench-peers soak demo redis-stop clean ci
+.PHONY: help setup test crash lint types contracts migrations docs wheel bench bench-peers soak demo screenshots redis-stop clean ci
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -25,7 +25,7 @@ $(STAMP): setup.cfg pyproject.toml
 
 setup: $(STAMP) ## Make .venv and install everything that development needs
 
-test: setup ## Set up and pass the tests; they start their own servers
+test: setup ## Set up and pass the tests; they start their own servers (the pages' need chromium)
 	DJANGO_SIDEKICK_JSON=stdlib $(BIN)/python -m pytest -q $(SHARED) tests $(addprefix --ignore tests/,$(NO_CODEC))
 	$(BIN)/python -m pytest $(SHARED) $(ARGS)
 
@@ -61,6 +61,9 @@ soak: setup ## Run everything for ten minutes, killing now and then: nothing may
 
 demo: ## Set up and show the shop with its jobs running (ONCE=1: end by itself)
 	$(PYTHON) testproject/demo.py
+
+screenshots: setup ## Take the documentation's pictures of the demo's pages (needs chromium)
+	$(BIN)/python -m testproject.screenshots
 
 redis-stop: setup ## Stop the development Redis
 	$(BIN)/python manage.py sidekick redis --stop

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from django.db import DatabaseError
 from redis.exceptions import RedisError
 
+from testproject import sights
 from testproject.customer import Customer, Refused
 from testproject.outcome import Outcome
 from testproject.servers import Command, Failed, Mailbox, manage
@@ -72,6 +73,7 @@ class Stage:
         print(
             f"shop     {self._at.shop_url}/\n"
             f"admin    {self._at.shop_url}/admin/   (demo, {password})\n"
+            f"live     {self._at.shop_url}/admin/django_sidekick/live/\n"
             f"carrier  {self._at.shop_url}/carrier/quote/?order=1\n"
             f"mail     smtp://127.0.0.1:{self._at.smtp_port}",
             flush=True,
@@ -97,12 +99,14 @@ class Stage:
     def _go_on(self, web: Command, worker: Command) -> int:
         try:
             customer = Customer(self._at.shop_url)
+            sights.set_out(self._orders)
             tell(f"An order every {ORDER_EVERY_S} seconds; Ctrl-C stops all of it.")
             while True:
                 self._pause.wait(ORDER_EVERY_S)
                 web.check()
                 worker.check()
                 self._order(customer)
+                sights.add(self._orders)
         except KeyboardInterrupt:
             be_deaf()
             tell("Stopping …")

@@ -7,6 +7,7 @@ import selectors
 import socket
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import redis
@@ -15,6 +16,7 @@ from django_sidekick.broker import burial, connection
 from django_sidekick.broker.broker import run
 from django_sidekick.broker.connection import Client
 from django_sidekick.broker.keys import Keys
+from django_sidekick.broker.moving import Move, Mover, Source
 from django_sidekick.broker.waiting import Selector
 from django_sidekick.conf import Settings
 from django_sidekick.wire.payload import timestamp, wrap_malformed
@@ -57,13 +59,13 @@ class DueJobs:
         return int(moved)
 
     def _lay_out(self, buried: Sequence[bytes], now_s: float) -> None:
-        """Wrap what needs it, each in one step, and cut the dead set to its limits. A kill leaves it as it came."""
-        keys = [self._keys.dead, self._keys.dead, self._keys.queues]
+        """Wrap what needs it, in one step, and cut the dead set to its limits. A kill leaves it as it came."""
+        dead, times, moves = self._keys.dead, self._settings.wire_times, []
         for raw in buried:
             logger.error("Dead, for it was due and is no job, or the key of its queue is no list: %.200r", raw)
-            wrapped = wrap_malformed(raw, "default", now_s, self._settings.wire_times)
-            if wrapped:
-                run(self._client, "replace", keys, ["zset", raw, "zset", wrapped, repr(now_s)])
+            if wrapped := wrap_malformed(raw, "default", now_s, times):
+                moves.append(Move(raw, dead, "zset", wrapped, repr(now_s)))
+        Mover(self._settings, self._keys, partial(run, self._client)).move(Source(dead), moves)
         for command, key, words in burial.trimming(self._settings, self._keys, now_s):
             self._client.execute_command(command, key, *words)
 

@@ -19,6 +19,7 @@ from django_sidekick.exceptions import ArgumentError, MalformedPayload
 from django_sidekick.wire import codec, long_numbers
 
 MESSAGE_LENGTH = 10_000
+LONGEST_BACKTRACE = 1_000_000
 JIDS_A_LOOK = 5_000
 """Jids made with one look at the clock, in less than a millisecond: far fewer than the counter tells apart."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -162,11 +163,15 @@ def encode_backtrace(error: BaseException, keep: object) -> str | None:
 
 
 def decode_backtrace(text: Any) -> list[str]:
-    """Return the lines of an `error_backtrace` field, plain lists of old Sidekiqs included. [] for junk."""
+    """Return the lines of an `error_backtrace` field, plain lists of old Sidekiqs included.
+
+    [] for junk, and for what unpacks to more than a million bytes: a short text may unpack to gigabytes.
+    """
     if isinstance(text, list):
         return [str(line) for line in text]
     try:
-        lines = json.loads(zlib.decompress(base64.b64decode(text)))
+        unpacking = zlib.decompressobj()
+        lines = json.loads(unpacking.decompress(base64.b64decode(text), LONGEST_BACKTRACE))
     except (ValueError, TypeError, zlib.error, RecursionError):
         return []
     return [str(line) for line in lines] if isinstance(lines, list) else []

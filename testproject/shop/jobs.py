@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
@@ -18,6 +19,8 @@ from testproject.shop.models import Order, Region
 SENDER = "shop@example.com"
 CARRIER_TIMEOUT_S = 10
 THUMBNAIL_SIZE = (128, 128)
+WAREHOUSE_TIMEOUT_S = 5
+SHELF_TAKES_S = 1
 
 
 class CleanUpOrderJob(BaseJob):
@@ -97,6 +100,52 @@ class QuoteJob(BaseJob):
     def retry_in(self, count: int, error: BaseException) -> float:
         """Ask again soon, and then ever later: the carrier recovers quickly, as a rule."""
         return 3.0 + 2 * count
+
+
+class OutOfPaper(Exception):
+    """The printer has none left."""
+
+
+class PrintLabelJob(BaseJob):
+    """Print a parcel's label. The packing room has run out of paper."""
+
+    retry = 0
+    """At once or not at all: a late label would stick on another parcel. Who refills the paper runs it again."""
+
+    def perform(self, order_id: int) -> None:
+        """Print."""
+        raise OutOfPaper(f"The printer has no paper for the label of order {order_id}.")
+
+
+class ReportStockJob(BaseJob):
+    """Tell the warehouse what is left of a product. It has not answered for weeks."""
+
+    tags = ("warehouse",)
+
+    def perform(self, product_id: int) -> None:
+        """Call the warehouse's page."""
+        with urlopen(f"{settings.WAREHOUSE_URL}?product={product_id}", timeout=WAREHOUSE_TIMEOUT_S):
+            pass
+
+
+class TakeStockJob(BaseJob):
+    """Count what lies on the shelves, one after the other."""
+
+    def perform(self, *, shelves: int) -> None:
+        """Take a second for each."""
+        for shelf in range(1, shelves + 1):
+            time.sleep(SHELF_TAKES_S)
+            self.log.debug("Shelf %d is counted.", shelf)
+
+
+class NewsletterJob(BaseJob):
+    """Send the newsletter to one reader."""
+
+    queue_as = "newsletter"
+
+    def perform(self, email: str) -> None:
+        """Send."""
+        send_mail("New teapots", "They have come in.", SENDER, [email])
 
 
 def found(order_id: int) -> Order:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
+from django_sidekick.admin import register
 from tests.app.jobs import NoopJob
 from tests.app.models import Order
 
@@ -15,4 +17,11 @@ def place_order(request: HttpRequest) -> HttpResponse:
     return HttpResponse(f"{job.jid} {job.enqueued}")
 
 
-urlpatterns = [path("orders/", place_order)]
+own_site = admin.AdminSite(name="own")
+register(own_site)
+
+urlpatterns = [
+    path("orders/", place_order),
+    path("admin/", admin.site.urls),
+    path("own/", own_site.urls),
+]

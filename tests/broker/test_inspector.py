@@ -88,7 +88,7 @@ def test_a_move_of_what_has_gone_changes_nothing(redis, inspector):
     found = inspector.find(JID)
     redis.delete("retry")
 
-    assert not inspector._move(found, "dead", "zset", found.raw, "1.0")
+    assert not inspector._move(found, inspector._hand().to_dead(found.raw))
     assert redis.zcard("dead") == 0
 
 
@@ -159,10 +159,11 @@ def test_a_queue_whose_key_is_no_list_is_passed_over(redis, inspector):
     assert inspector.find("a").key == "queue:low"
 
 
-def test_where_the_names_of_queues_should_be_and_are_not_none_is_known_and_no_job_is_lost(redis, inspector):
+def test_where_the_names_of_queues_should_be_and_are_not_none_is_known_and_no_job_is_moved(redis, inspector):
     redis.zadd("dead", {job(): 5})
     redis.set("queues", "text")
 
     assert inspector.queues() == {}
-    assert inspector.retry(JID)
-    assert redis.llen("queue:low") == 1
+    with pytest.raises(SidekickError, match="names of queues"):
+        inspector.retry(JID)
+    assert redis.zrange("dead", 0, -1) == [job().encode()]

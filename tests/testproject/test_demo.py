@@ -8,7 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from http.cookiejar import CookieJar
 from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -84,6 +87,29 @@ def test_the_shop_runs_on_postgresql(stage, tmp_path, postgresql_url):
 
     assert code == 0, (tmp_path / "err").read_text()
     assert table((tmp_path / "out").read_text())[-1][0] == "Total"
+
+
+def test_the_admin_is_open_to_the_printed_account_and_has_something_of_everything_to_see(stage, tmp_path, redis):
+    stage(ONCE="0")
+    wait_until(lambda: "Ctrl-C stops all" in (tmp_path / "err").read_text(), "the orders", 60)
+    output = (tmp_path / "out").read_text()
+    admin, name, password = re.search(r"^admin +(\S+) +\((\w+), (\S+)\)$", output, re.MULTILINE).groups()
+    live = re.search(r"^live +(\S+)$", output, re.MULTILINE)[1]
+
+    browser = build_opener(HTTPCookieProcessor(cookies := CookieJar()))
+    browser.open(f"{admin}login/", timeout=30).read()
+    token = next(cookie.value for cookie in cookies if cookie.name == "csrftoken")
+    form = {"username": name, "password": password, "next": urlsplit(live).path, "csrfmiddlewaretoken": token}
+    with browser.open(Request(f"{admin}login/", urlencode(form).encode(), {"Referer": admin}), timeout=30) as answer:
+        assert (answer.status, answer.url) == (200, live)
+        assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+
+    prefix = next(key for key in redis.keys("shop-*:queues")).removesuffix(b"queues")
+    for name in ("dead", "retry", "schedule"):
+        wait_until(lambda name=name: redis.zcard(prefix + name.encode()), name, 30)
+    assert redis.smembers(prefix + b"paused") == {b"newsletter"}
+    assert redis.llen(prefix + b"queue:newsletter")
+    wait_until(lambda: b"TakeStockJob" in b"".join(b"".join(redis.hvals(key)) for key in redis.keys(prefix + b"*:work")), "a running job", 30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

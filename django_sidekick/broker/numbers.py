@@ -1,0 +1,61 @@
+"""Sidekiq's bar: the seven numbers, and the queues they are made of."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from django_sidekick.broker.keys import Keys
+from django_sidekick.broker.look import Question
+
+
+class Numbers(NamedTuple):
+    """The seven numbers of Sidekiq's bar. `failed` counts failed runs, as there."""
+
+    processed: int
+    failed: int
+    busy: int
+    enqueued: int
+    retries: int
+    scheduled: int
+    dead: int
+
+
+def numbers(keys: Keys) -> Question:
+    """Ask for Numbers, in two round trips. A key of an unexpected type counts nothing."""
+    sets = (keys.retry, keys.schedule, keys.dead)
+    replies = yield [
+        ("SMEMBERS", keys.queues),
+        ("SMEMBERS", keys.processes),
+        ("GET", keys.stat("processed")),
+        ("GET", keys.stat("failed")),
+        *(("ZCARD", key) for key in sets),
+    ]
+    queues, processes = names_in(replies[0]), names_in(replies[1])
+    replies[:2] = []
+    sizes = yield [
+        *(("LLEN", keys.queue(name)) for name in queues),
+        *(("HGET", keys.process(identity), "busy") for identity in processes),
+    ]
+    processed, failed, retries, scheduled, dead = map(count, replies)
+    enqueued = sum(map(count, sizes[: len(queues)]))
+    busy = sum(map(count, sizes[len(queues) :]))
+    return Numbers(processed, failed, busy, enqueued, retries, scheduled, dead)
+
+
+def count(reply: Any) -> int:
+    """Return a reply as a number from 0; 0 for nothing, an error, or what is no number."""
+    if isinstance(reply, bytes):
+        return int(reply) if reply.isdigit() and len(reply) < 19 else 0
+    return reply if isinstance(reply, int) else 0
+
+
+def names_in(reply: Any) -> list[str]:
+    """Return the members of a set of names, sorted; [] for an error."""
+    if isinstance(reply, Exception) or not reply:
+        return []
+    return sorted(name.decode(errors="surrogateescape") for name in reply)
+
+
+def pairs_in(reply: Any) -> list[tuple[bytes, bytes]]:
+    """Return the fields of a hash with their values; [] for an error."""
+    return list(zip(reply[::2], reply[1::2], strict=True)) if isinstance(reply, list) else []

@@ -1,0 +1,150 @@
+"""Queues as people look at them: how much waits, for how long, who reads it; and the rows of one."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from django_sidekick.broker import fleet
+from django_sidekick.broker.keys import Keys
+from django_sidekick.broker.look import MOST_READ, Command, Question
+from django_sidekick.broker.numbers import count, names_in
+from django_sidekick.wire.payload import read_time_s
+from django_sidekick.wire.shown import digest, read
+
+
+class Queue(NamedTuple):
+    """One queue. `latency_s`: how long the next job to run has waited; None where there is none, or it does not say."""
+
+    name: str
+    size: int
+    latency_s: float | None
+    is_paused: bool
+    processes: int
+    threads: int
+
+
+class Waiting(NamedTuple):
+    """Jobs of one queue, the next to run first, and the position of the first of them, from 1."""
+
+    texts: list[bytes]
+    first: int
+    total: int
+    is_paused: bool
+
+
+def queues(keys: Keys) -> Question:
+    """Ask for the list of Queue by name, paused ones without jobs included, in two round trips."""
+    replies = yield [
+        ("SMEMBERS", keys.queues),
+        ("SMEMBERS", keys.paused),
+        *fleet.identities(keys),
+    ]
+    known, paused, names = map(names_in, replies)
+    names = names[: fleet.MOST_LISTED]
+    listed = sorted({*known, *paused})
+    commands: list[Command] = []
+    for name in listed:
+        commands += [("LLEN", keys.queue(name)), ("LINDEX", keys.queue(name), -1)]
+    replies = yield [*commands, *fleet.describing(keys, names)]
+    living = fleet.described(names, replies[len(commands) :])
+    processes = Counter(name for process in living for name in process.reads)
+    threads: Counter[str] = Counter()
+    for process in living:
+        threads.update(process.reads)
+    now_s = time.time()
+    return [
+        Queue(
+            name,
+            count(replies[2 * index]),
+            _age_s(replies[2 * index + 1], now_s),
+            name in paused,
+            processes[name],
+            threads[name],
+        )
+        for index, name in enumerate(listed)
+    ]
+
+
+def waiting(keys: Keys, name: str, page: int, rows: int) -> Question:
+    """Ask for a page of Waiting, pages from 1, the last one for any beyond it, in two round trips."""
+    size, is_paused = yield [("LLEN", keys.queue(name)), ("SISMEMBER", keys.paused, name)]
+    total = count(size)
+    first = (min(page, max(-(-total // rows), 1)) - 1) * rows
+    texts: Any = []
+    if total:
+        (texts,) = yield [
+            ("LRANGE", keys.queue(name), -(first + min(rows, MOST_READ)), -(first + 1))
+        ]
+    return Waiting(_reversed(texts), first + 1, total, count(is_paused) == 1)
+
+
+def size(keys: Keys, name: str) -> Question:
+    """Ask how many jobs wait in a queue, in one round trip."""
+    return count((yield [("LLEN", keys.queue(name))])[0])
+
+
+def named(keys: Keys, name: str, wanted: Collection[str]) -> Question:
+    """Ask for the texts with these names (of text_name()), by slices, each once, the next to run first.
+
+    A job only comes nearer while others are taken, but for those given back: looked at until 1,000 behind the
+    farthest position that is named.
+    """
+    by_digest = {}
+    deepest = 0
+    for one in wanted:
+        position, _, digits = one.partition("|")
+        by_digest[digits] = one
+        deepest = max(deepest, int(position) if position.isdecimal() and len(position) < 12 else 0)
+    found: dict[str, bytes] = {}
+    for first in range(0, deepest + MOST_READ, MOST_READ):
+        (texts,) = yield [("LRANGE", keys.queue(name), -(first + MOST_READ), -(first + 1))]
+        found |= {
+            digits: text for text in _reversed(texts) if (digits := digest(text)) in by_digest
+        }
+        if len(found) == len(by_digest) or not texts or isinstance(texts, Exception):
+            break
+    return list(found.values())
+
+
+def text_name(position: int, text: bytes) -> str:
+    """Return what a form calls a waiting job: its position when it was shown, and its digest."""
+    return f"{position}|{digest(text)}"
+
+
+def clear(keys: Keys, name: str) -> list[Command]:
+    """Return what empties a queue and forgets its name, in one MULTI; the first reply is its size before.
+
+    Source: Sidekiq 8.1, Queue#clear.
+    """
+    return [
+        ("LLEN", keys.queue(name)),
+        ("UNLINK", keys.queue(name)),
+        ("SREM", keys.queues, name),
+    ]
+
+
+def pause(keys: Keys, name: str) -> list[Command]:
+    """Return what lets no worker take from a queue; its reply is 0 if it was paused before."""
+    return [("SADD", keys.paused, name)]
+
+
+def resume(keys: Keys, name: str) -> list[Command]:
+    """Return what lets workers take from a queue again, within 2 s; its reply is 0 if it was not paused."""
+    return [("SREM", keys.paused, name)]
+
+
+def _age_s(reply: Any, now_s: float) -> float | None:
+    payload = read(reply) if isinstance(reply, bytes) else None
+    if payload is None:
+        return None
+    since_s = read_time_s(payload.get("enqueued_at"))
+    if since_s is None:
+        since_s = read_time_s(payload.get("created_at"))
+    return None if since_s is None else max(now_s - since_s, 0.0)
+
+
+def _reversed(texts: Any) -> list[bytes]:
+    return texts[::-1] if isinstance(texts, list) else []

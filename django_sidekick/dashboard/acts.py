@@ -1,0 +1,75 @@
+"""What a person can do to jobs, queues and processes: names, words and rights of all acts."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db import router, transaction
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from django_sidekick.models import JobRecord
+
+OPERATE = "django_sidekick.operate_jobs"
+DESTROY = "django_sidekick.destroy_jobs"
+VIEW = "django_sidekick.view_jobrecord"
+
+
+class Act(NamedTuple):
+    """One act. What destroys is confirmed first; `done` says how it went, with a number."""
+
+    name: str
+    label: Any
+    permission: str = OPERATE
+
+    @property
+    def destroys(self) -> bool:
+        """Tell whether what it does cannot be taken back."""
+        return self.permission == DESTROY
+
+
+ACTS = {
+    act.name: act
+    for act in (
+        Act("retry_now", _("Retry now")),
+        Act("enqueue_now", _("Add to queue now")),
+        Act("run_again", _("Run again")),
+        Act("reschedule", _("Reschedule")),
+        Act("pause", _("Pause")),
+        Act("resume", _("Resume")),
+        Act("quiet", _("Quiet")),
+        Act("kill", _("Kill"), DESTROY),
+        Act("delete", _("Delete"), DESTROY),
+        Act("clear", _("Clear"), DESTROY),
+        Act("stop", _("Stop"), DESTROY),
+    )
+}
+
+
+def log(request: HttpRequest, act: Act, what: str, *, object_id: str = "") -> int:
+    """Write into the admin's log who did what: the act's English name, and what it was done to.
+
+    Return the line's number, for log_more().
+    """
+    line = LogEntry.objects.create(
+        user_id=str(request.user.pk),
+        content_type=ContentType.objects.get_for_model(JobRecord, for_concrete_model=False),
+        object_id=object_id,
+        object_repr=what[:200],
+        action_flag=DELETION if act.destroys else CHANGE,
+        change_message=act.name,
+    )
+    return int(line.pk)
+
+
+def log_more(line: int, more: int) -> None:
+    """Add to the number after the last colon of a line: an act that goes on has one line, and the whole number."""
+    alias = router.db_for_write(LogEntry)
+    with transaction.atomic(using=alias):
+        entry = LogEntry.objects.using(alias).select_for_update().filter(pk=line).first()
+        if entry and more:
+            what, _colon, number = entry.object_repr.rpartition(": ")
+            entry.object_repr = f"{what}: {int(number.replace(',', '')) + more:,}"
+            entry.save(update_fields=["object_repr"])

@@ -1,0 +1,146 @@
+"""What is to be done to all jobs of a set that match a filter: in slices, from one request to the next."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from django.core import signing
+
+from django_sidekick.broker.look import Look
+from django_sidekick.broker.moving import Hand, Move, Mover, Source, to_time
+from django_sidekick.broker.sets import (
+    SLICE,
+    Member,
+    Place,
+    ahead,
+    extent,
+    next_size,
+    walk,
+)
+from django_sidekick.dashboard.events import event_of
+from django_sidekick.dashboard.filters import Filter
+from django_sidekick.wire.payload import read_time_s
+from django_sidekick.wire.shown import read
+
+_SALT = "django_sidekick.errand"
+_DAY_S = 24 * 3600
+FIRST_SLICE = 10
+"""Members looked at first: they tell how long the others may be."""
+
+
+class Errand(NamedTuple):
+    """One act on all that match, and how far it has come. Only what was there when it was asked for is meant.
+
+    It ends at the score `until`, the highest there was, or when `total` jobs are done. `at_s` is the new time
+    of a reschedule. Times and scores are epoch seconds.
+    """
+
+    kept: str
+    act: str
+    user: str
+    meant: Filter
+    asked_s: float
+    until: float
+    total: int
+    at_s: float | None = None
+    done: int = 0
+    refused: int = 0
+    place: Place = Place()
+    is_over: bool = False
+    entry: int | None = None
+
+    def token(self) -> str:
+        """Return it as a field of a form: signed, so that nobody can ask for what was not confirmed."""
+        return signing.dumps(list(self), salt=_SALT)
+
+    @classmethod
+    def of(cls, token: str) -> Errand | None:
+        """Return the errand of a form; None if it is not ours, or older than a day."""
+        try:
+            fields = signing.loads(token, salt=_SALT, max_age=_DAY_S)
+        except signing.BadSignature:
+            return None
+        errand = cls(*fields)
+        return errand._replace(meant=Filter(*errand.meant), place=Place(*errand.place))
+
+
+def measure(look: Look, key: str, meant: Filter) -> tuple[int, float]:
+    """Return how many members match now, and the score up to which they were counted.
+
+    With a filter the first 100,000 members are looked at.
+    """
+    if not any(meant):
+        total, until = look.ask({"extent": extent(key)})["extent"]
+        return total, until
+    matching, until = 0, -math.inf
+    for members in walk(look, key):
+        matching += sum(meant.takes_text(member.raw) for member in members)
+        until = members[-1].score
+    return matching, until
+
+
+def steps(look: Look, key: str, errand: Errand) -> Iterator[Errand]:
+    """Carry out slice after slice, at most 100 members looked at in each; yield the errand as it stands after each.
+
+    Each slice is one atomic step, events included: the errand can be dropped after any, and begun again from
+    any token it ever had without doing anything twice.
+    """
+    source, size = Source(key), FIRST_SLICE
+    while not errand.is_over:
+        members = look.ask({"ahead": ahead(key, errand.place, errand.until, size)})["ahead"]
+        size = next_size(members, SLICE)
+        now_s = time.time()
+        hand = Hand(look.settings, look.keys, now_s)
+        chosen = [m for m in members if _is_meant(errand, m, now_s)]
+        chosen = chosen[: errand.total - errand.done]
+        moves = [move_of(errand.act, key, member, hand, errand.at_s) for member in chosen]
+        moved = mover(look, errand.act, errand.at_s).move(source, [m for m in moves if m])
+        away = {move.raw for move in (*moved.done, *moved.gone)}
+        done = errand.done + len(moved.done)
+        errand = errand._replace(
+            done=done,
+            refused=errand.refused + len(moved.refused) + moves.count(None),
+            place=errand.place.after(members, {m.raw for m in members} - away),
+            is_over=not members or done >= errand.total,
+        )
+        yield errand
+
+
+def move_of(act: str, key: str, member: Member, hand: Hand, at_s: float | None) -> Move | None:
+    """Return what an act makes of one member; None if it cannot be done to what is no job."""
+    if act in ("delete", "clear"):
+        return Move(member.raw)
+    if act == "kill":
+        return hand.to_dead(member.raw)
+    if act == "reschedule":
+        return to_time(member.raw, key, at_s or 0.0)
+    payload = read(member.raw)
+    if payload is None:
+        return None
+    return hand.to_queue(member.raw, payload, is_failure=act != "enqueue_now")
+
+
+def mover(look: Look, act: str, at_s: float | None) -> Mover:
+    """Return who carries out the moves of an act, each slice with its event."""
+    return Mover(look.settings, look.keys, look.run, lambda moves: event_of(act, moves, at_s))
+
+
+def _is_meant(errand: Errand, member: Member, now_s: float) -> bool:
+    """Leave what has come since it was asked for, what bears the new time already, and what does not match."""
+    if errand.asked_s < _arrived_s(errand.kept, member) <= now_s:
+        return False
+    return member.score != errand.at_s and errand.meant.takes_text(member.raw)
+
+
+def _arrived_s(kept: str, member: Member) -> float:
+    """When a member came into its set; 0 if nothing says so."""
+    if kept == "dead":
+        return member.score
+    payload: dict[str, Any] = read(member.raw) or {}
+    if kept == "schedule":
+        return read_time_s(payload.get("created_at")) or 0.0
+    last = payload.get("retried_at") or payload.get("failed_at")
+    return read_time_s(last) or 0.0

@@ -1,0 +1,130 @@
+"""Acts on single jobs, wherever they are: from the list of the history, and from a job's own page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from django_sidekick.broker.inspector import Inspector
+from django_sidekick.broker.look import get_look
+from django_sidekick.broker.moving import queue_of
+from django_sidekick.broker.whereabouts import Found, Location, seek
+from django_sidekick.dashboard.acts import Act
+from django_sidekick.dashboard.events import event_of
+from django_sidekick.dashboard.memory import recall
+from django_sidekick.exceptions import SidekickError
+from django_sidekick.jobs.calls import plain
+from django_sidekick.jobs.enqueue import enqueue
+from django_sidekick.jobs.registry import JOBS
+from django_sidekick.jobs.request import Request
+from django_sidekick.models import JobRecord
+from django_sidekick.wire.serializers import KIND
+
+SEARCH_S = 0.5
+"""How long a page looks for jobs in Redis."""
+
+POSSIBLE: Mapping[str, tuple[str, ...]] = {
+    "retry": ("retry_now", "reschedule", "kill", "delete"),
+    "schedule": ("enqueue_now", "reschedule", "kill", "delete"),
+    "dead": ("retry_now", "delete"),
+    "queue": ("kill", "delete"),
+    "busy": (),
+}
+"""What can be done to a job where it is."""
+
+_PAST = (
+    "jid", "at", "created_at", "enqueued_at", "failed_at", "retried_at", "retry_count", "error_class",
+    "error_message", "error_backtrace", "discarded_at",
+)  # fmt: skip
+"""Fields that tell of one job's life; a new one begins without them."""
+
+
+class Carried(NamedTuple):
+    """What became of an act: the jids it was done to; the others were elsewhere, or in none of the places looked at."""
+
+    done: tuple[str, ...]
+    missed: tuple[str, ...]
+
+
+def carry_out(act: Act, jids: Sequence[str], at_s: float | None = None) -> Carried:
+    """Do retry_now, enqueue_now, kill, delete or reschedule to jobs, each where it is found; one atomic move each.
+
+    A job that has moved meanwhile is missed; done twice it changes nothing. What is deleted is discarded in the
+    history at once. Raise SidekickError if Redis is away, or a job's target holds something else.
+    """
+    look = get_look()
+    found: Found = look.ask({"found": seek(look.keys, jids, within_s=SEARCH_S * 4)})["found"]
+    inspector = Inspector(look, lambda moves: event_of(act.name, moves, at_s))
+    moves: dict[str, Callable[[Location], bool]] = {
+        "retry_now": inspector.retry,
+        "enqueue_now": inspector.retry,
+        "kill": inspector.kill,
+        "delete": inspector.delete,
+        "reschedule": lambda place: inspector.reschedule(place, at_s or 0.0),
+    }
+    done = []
+    try:
+        for jid, place in found.places.items():
+            if act.name in POSSIBLE[place.kind] and moves[act.name](place):
+                done.append(jid)
+    finally:
+        if act.name == "delete":
+            _discard(done)
+    return Carried(tuple(done), tuple(jid for jid in jids if jid not in set(done)))
+
+
+def run_again(payload: Mapping[str, Any]) -> str:
+    """Enqueue a new job with the class, arguments and options of this one, at once. Return its jid.
+
+    It goes the way of push(), client middleware included. Raise SidekickError if it is refused or Redis is away.
+    """
+    if not isinstance(payload.get("class"), str) or not isinstance(payload.get("args"), list):
+        raise SidekickError(_("The job has no class or no list of arguments: it cannot run again."))
+    fresh = {name: value for name, value in payload.items() if name not in _PAST}
+    fresh.setdefault("retry", True)
+    fresh["queue"] = queue_of(fresh)
+    return enqueue([Request.of(fresh, None, "default", "immediately")])[0].jid
+
+
+def payload_of(record: JobRecord) -> dict[str, Any] | None:
+    """Return a job hash for what the history has kept; None if arguments were left out or redacted.
+
+    Options are those of the class as it is now; a job of an unknown class has none.
+    """
+    job_class = JOBS.get(record.job_class)
+    if not isinstance(record.args, list) or getattr(job_class, "redact", None):
+        return None
+    fields: dict[str, Any] = {"retry": True}
+    if job_class:
+        fields = dict(plain(job_class).recipe.fields)
+    fields |= {"class": record.job_class, "queue": record.queue, "args": record.args}
+    if isinstance(record.kwargs, dict) and record.kwargs:
+        fields["kwargs"] = record.kwargs
+    if isinstance(record.tags, list) and record.tags:
+        fields["tags"] = record.tags
+    if _is_marked([record.args, record.kwargs]):
+        fields["sk_encoded"] = True
+    return fields
+
+
+def _discard(jids: Sequence[str]) -> None:
+    """So that the page one returns to says it; a recorder says the same when it comes to the event."""
+    now = timezone.now()
+    state = JobRecord.State.DISCARDED
+    recall(
+        lambda alias: (
+            JobRecord.objects.using(alias)
+            .filter(jid__in=list(jids))
+            .update(state=state, finished_at=now, changed_at=now)
+        ),
+        0,
+    )
+
+
+def _is_marked(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_is_marked, value))
+    return isinstance(value, dict) and (KIND in value or any(map(_is_marked, value.values())))

@@ -1,0 +1,118 @@
+"""The page of processes: each at its last beat, and how to quiet and stop them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from django_sidekick.broker import fleet
+from django_sidekick.broker.fleet import Process
+from django_sidekick.broker.look import Question, get_look
+from django_sidekick.dashboard import acts, names
+from django_sidekick.dashboard.acts import Act
+from django_sidekick.dashboard.page import LivePage
+from django_sidekick.dashboard.show import figure
+
+LATE_S = 25.0
+"""A beat comes every 10 s: two that are missing are said."""
+
+SIGNALS = {"quiet": fleet.QUIET, "stop": fleet.STOP}
+
+
+class ProcessesPage(LivePage):
+    """All processes. An act reaches those that are chosen, or with select_across all; never embedded ones."""
+
+    name = "processes"
+    title = gettext_lazy("Processes")
+    template = "django_sidekick/processes.html"
+    parts: ClassVar[dict[str, str]] = {"sk-processes": "django_sidekick/parts/processes.html"}
+    acts: ClassVar[tuple[str, ...]] = tuple(SIGNALS)
+
+    def questions(self) -> dict[str, Question]:
+        """Ask for the processes, with what they have been asked for."""
+        return {"processes": fleet.processes(get_look().keys)}
+
+    def show(self, answers: dict[str, Any]) -> dict[str, Any]:
+        """Filter by `?q=`, a part of name, tag, label or queue; sum up what is shown."""
+        query = self.request.GET.get("q", "").strip()
+        listed = [process for process in answers["processes"] if _has(process, query)]
+        return {
+            "processes": listed,
+            "query": query,
+            "known": len(answers["processes"]),
+            "stoppable": sum(not process.is_embedded for process in listed),
+            "sums": sums(listed),
+            "late_before_s": time.time() - LATE_S,
+        }
+
+    def act(self, act: Act) -> HttpResponse | None:
+        """Write the signal for each process that is meant; stopping is confirmed first."""
+        look, post = get_look(), self.request.POST
+        living = look.ask(self.questions())["processes"]
+        if post.get("select_across") == "1":
+            query = self.request.GET.get("q", "").strip()
+            meant = [p for p in living if _has(p, query) and not p.is_embedded]
+        else:
+            chosen = set(map(names.decoded, post.getlist("_selected_action")))
+            meant = [process for process in living if process.identity in chosen]
+        if embedded := [process for process in meant if process.is_embedded]:
+            messages.error(
+                self.request,
+                _("%s is embedded: it ends with the process it is a part of.") % embedded[0].name,
+            )
+        elif not meant:
+            messages.warning(self.request, _("No process that lives is meant: nothing was done."))
+        elif act.destroys and post.get("post") != "yes":
+            return self._confirm(act, meant)
+        else:
+            self._ask(act, meant)
+        return None
+
+    def _confirm(self, act: Act, meant: list[Process]) -> HttpResponse:
+        answer = self.confirm(act, ", ".join(p.name for p in meant[:10]), len(meant))
+        if isinstance(answer, TemplateResponse):
+            answer.template_name = "django_sidekick/stop.html"
+        return answer
+
+    def _ask(self, act: Act, meant: list[Process]) -> None:
+        look = get_look()
+        for process in meant:
+            look.change(fleet.signal(look.keys, process.identity, SIGNALS[act.name]))
+            acts.log(self.request, act, process.name)
+        if act.name == "quiet":
+            said = ngettext(
+                "%s process is asked to take no more jobs: it does so at its next beat, within 10 seconds.",
+                "%s processes are asked to take no more jobs: they do so at their next beats, within 10 seconds.",
+                len(meant),
+            )
+        else:
+            said = ngettext(
+                "%s process is asked to stop: it does so at its next beat, within 10 seconds.",
+                "%s processes are asked to stop: they do so at their next beats, within 10 seconds.",
+                len(meant),
+            )
+        messages.success(self.request, said % figure(len(meant)))
+
+
+def sums(listed: list[Process]) -> dict[str, int]:
+    """Return what these processes are together: threads, busy ones, use in percent, memory in bytes."""
+    threads = sum(process.threads for process in listed)
+    busy = sum(process.busy for process in listed)
+    return {
+        "processes": len(listed),
+        "threads": threads,
+        "busy": busy,
+        "use": min(round(100 * busy / threads), 100) if threads else 0,
+        "rss_bytes": sum(process.rss_bytes or 0 for process in listed),
+    }
+
+
+def _has(process: Process, query: str) -> bool:
+    words = (process.identity, process.name, process.tag, *process.labels, *process.reads)
+    return not query or query.casefold() in "\n".join(words).casefold()

@@ -1,0 +1,156 @@
+"""The page of one queue: its jobs, the next to run first."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from django_sidekick.broker import queues
+from django_sidekick.broker.look import MOST_READ, Question, get_look
+from django_sidekick.broker.moving import Move, Source
+from django_sidekick.dashboard import acts
+from django_sidekick.dashboard.acts import ACTS, Act
+from django_sidekick.dashboard.errand import mover
+from django_sidekick.dashboard.filters import Filter
+from django_sidekick.dashboard.paging import ROWS, page_asked, pages
+from django_sidekick.dashboard.queues import QueueActs
+from django_sidekick.dashboard.show import figure, text
+from django_sidekick.wire.shown import Shown, shown
+
+
+class Row(NamedTuple):
+    """One waiting job: its position from 1, the next to run, and what a form calls it."""
+
+    position: int
+    name: str
+    job: Shown
+    since_s: float | None
+
+    @property
+    def call(self) -> dict[str, Any]:
+        """Return its arguments as sk_args takes them."""
+        return {"args": self.job.args, "kwargs": self.job.kwargs}
+
+
+class QueuePage(QueueActs):
+    """100 jobs a page. A filter looks at the next 1,000 to run, and says so where there are more."""
+
+    name = "queue"
+    title = gettext_lazy("Queue")
+    template = "django_sidekick/queue.html"
+    parts: ClassVar[dict[str, str]] = {"sk-queue": "django_sidekick/parts/queue.html"}
+    acts: ClassVar[tuple[str, ...]] = ("pause", "resume", "clear", "delete")
+
+    @property
+    def queue(self) -> str:
+        """Return the name that the URL has."""
+        name: str = self.kwargs["queue"]
+        return name
+
+    def frame(self) -> dict[str, Any]:
+        """Name the queue in the title."""
+        title = _("Queue %s") % text(self.queue)
+        return {**super().frame(), "title": title, "queue": self.queue}
+
+    def questions(self) -> dict[str, Question]:
+        """Ask for the page's rows, or for those to look through."""
+        keys = get_look().keys
+        if any(Filter.of(self.request.GET)):
+            return {"waiting": queues.waiting(keys, self.queue, 1, MOST_READ)}
+        return {"waiting": queues.waiting(keys, self.queue, page_asked(self.request.GET), ROWS)}
+
+    def show(self, answers: dict[str, Any]) -> dict[str, Any]:
+        """Return the rows that match, a page of them."""
+        waiting: queues.Waiting = answers["waiting"]
+        meant = Filter.of(self.request.GET)
+        rows = [
+            _row(n, t) for n, t in enumerate(waiting.texts, waiting.first) if meant.takes_text(t)
+        ]
+        listed = pages(self.request.GET, len(rows) if any(meant) else waiting.total)
+        if any(meant):
+            rows = rows[(listed.number - 1) * ROWS : listed.number * ROWS]
+        return {
+            "waiting": waiting,
+            "rows": rows,
+            "pages": listed,
+            "meant": meant,
+            "filters": meant.chips(),
+            "scope": _scope(waiting, rows, listed.total if any(meant) else None),
+            "buttons": self._buttons(["delete"], None),
+            "clearing": [] if any(meant) else self._buttons(["clear"], waiting.total),
+            "pausing": self._buttons(["resume" if waiting.is_paused else "pause"], None),
+        }
+
+    def act(self, act: Act) -> HttpResponse | None:
+        """Carry out an act on this queue, or delete the chosen jobs, or all that match the filter."""
+        if act.name != "delete":
+            return self.act_on(act, self.queue)
+        if self.request.POST.get("select_across") == "1":
+            if not any(Filter.of(self.request.GET)):
+                return self.act_on(ACTS["clear"], self.queue)
+            texts = self._matching()
+            chosen = len(texts)
+        else:
+            names = list(dict.fromkeys(self.request.POST.getlist("_selected_action")))
+            look, chosen = get_look(), len(names)
+            texts = look.ask({"texts": queues.named(look.keys, self.queue, names)})["texts"]
+        if not chosen:
+            messages.warning(self.request, _("Select the jobs that are meant."))
+        elif self.request.POST.get("post") != "yes":
+            return self.confirm(act, _("queue %s") % text(self.queue), chosen)
+        else:
+            self._delete(act, texts, chosen)
+        return None
+
+    def _matching(self) -> list[bytes]:
+        look, meant = get_look(), Filter.of(self.request.GET)
+        waiting = look.ask({"w": queues.waiting(look.keys, self.queue, 1, MOST_READ)})["w"]
+        return [raw for raw in waiting.texts if meant.takes_text(raw)]
+
+    def _delete(self, act: Act, texts: list[bytes], chosen: int) -> None:
+        look = get_look()
+        source = Source(look.keys.queue(self.queue), "list")
+        moved = mover(look, act.name, None).move(source, [Move(raw) for raw in texts])
+        done = len(moved.done)
+        if done == 1:
+            job = shown(moved.done[0].raw)
+            acts.log(self.request, act, f"{job.job_class} {job.jid}", object_id=job.jid)
+        elif done:
+            acts.log(self.request, act, _("queue %s") % text(self.queue) + f" ({done})")
+        if done:
+            said = ngettext("%s job was deleted.", "%s jobs were deleted.", done) % figure(done)
+            messages.success(self.request, said)
+        if gone := chosen - done:
+            said = ngettext(
+                "%s job was not there any more.", "%s jobs were not there any more.", gone
+            )
+            messages.warning(self.request, said % figure(gone))
+
+    def _buttons(self, wanted: list[str], number: int | None) -> list[tuple[Act, int | None]]:
+        may = self.request.user.has_perm
+        return [(ACTS[name], number) for name in wanted if may(ACTS[name].permission)]
+
+
+def _row(position: int, raw: bytes) -> Row:
+    job = shown(raw)
+    since_s = job.enqueued_at_s if job.enqueued_at_s is not None else job.created_at_s
+    return Row(position, queues.text_name(position, raw), job, since_s)
+
+
+def _scope(waiting: queues.Waiting, rows: list[Row], matching: int | None) -> str:
+    """Say what is shown of how many."""
+    total = figure(waiting.total)
+    if matching is None:
+        if not rows:
+            return _("No job waits here.")
+        last = figure(rows[-1].position)
+        words = {"first": figure(rows[0].position), "last": last, "total": total}
+        return _("Jobs %(first)s to %(last)s of %(total)s, the next to run first") % words
+    words = {"count": figure(matching), "looked": figure(len(waiting.texts)), "total": total}
+    if len(waiting.texts) == waiting.total:
+        return _("%(count)s of %(total)s jobs match.") % words
+    return _("%(count)s jobs match among the next %(looked)s to run, of %(total)s.") % words

@@ -1,0 +1,91 @@
+"""The page of all queues."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from django_sidekick.broker import queues
+from django_sidekick.broker.look import Question, get_look
+from django_sidekick.broker.numbers import count
+from django_sidekick.dashboard import acts, names
+from django_sidekick.dashboard.acts import Act
+from django_sidekick.dashboard.page import LivePage
+from django_sidekick.dashboard.show import figure, text
+
+
+class QueueActs(LivePage):
+    """What a person can do to a queue: pause, resume, clear."""
+
+    acts: ClassVar[tuple[str, ...]] = ("pause", "resume", "clear")
+
+    def act_on(self, act: Act, name: str) -> HttpResponse | None:
+        """Carry out an act on one queue; ask first, with the number, before it is cleared."""
+        if act.name != "clear":
+            self._set_paused(act, name)
+        elif self.request.POST.get("post") == "yes":
+            self._clear(act, name)
+        else:
+            look = get_look()
+            size = look.ask({"size": queues.size(look.keys, name)})["size"]
+            return self.confirm(act, _("queue %s") % text(name), size)
+        return None
+
+    def _set_paused(self, act: Act, name: str) -> None:
+        look = get_look()
+        is_pause = act.name == "pause"
+        change = queues.pause if is_pause else queues.resume
+        if not count(look.change(change(look.keys, name))[0]):
+            said = _("Queue %s is paused already.") if is_pause else _("Queue %s is not paused.")
+            messages.info(self.request, said % text(name))
+            return
+        acts.log(self.request, act, _("queue %s") % text(name))
+        if is_pause:
+            said = _("1 queue is paused: nothing more is taken from %s. What has been taken runs.")
+        else:
+            said = _("1 queue goes on: jobs of %s are taken again, within 2 seconds.")
+        messages.success(self.request, said % text(name))
+
+    def _clear(self, act: Act, name: str) -> None:
+        look = get_look()
+        deleted = count(look.change(queues.clear(look.keys, name))[0])
+        acts.log(self.request, act, _("queue %s") % text(name) + f" ({deleted})")
+        said = ngettext(
+            "Queue %(name)s is empty: %(number)s job was deleted.",
+            "Queue %(name)s is empty: %(number)s jobs were deleted.",
+            deleted,
+        )
+        messages.success(self.request, said % {"name": text(name), "number": figure(deleted)})
+
+
+class QueuesPage(QueueActs):
+    """Each queue: how much waits, for how long, who reads it."""
+
+    name = "queues"
+    title = gettext_lazy("Queues")
+    template = "django_sidekick/queues.html"
+    parts: ClassVar[dict[str, str]] = {"sk-queues": "django_sidekick/parts/queues.html"}
+
+    def questions(self) -> dict[str, Question]:
+        """Ask for the queues."""
+        return {"queues": queues.queues(get_look().keys)}
+
+    def act(self, act: Act) -> HttpResponse | None:
+        """Carry out an act on the queue that the form names."""
+        chosen = self.request.POST.getlist("_selected_action")
+        if not chosen:
+            messages.warning(self.request, _("Select the queue that is meant."))
+        for name in chosen:
+            if answer := self.act_on(act, names.decoded(name)):
+                return answer
+        return None
+
+    def show(self, answers: dict[str, Any]) -> dict[str, Any]:
+        """Filter by `?q=`, a part of the name."""
+        query = self.request.GET.get("q", "").strip()
+        listed = [q for q in answers["queues"] if query.casefold() in text(q.name).casefold()]
+        return {"queues": listed, "query": query, "known": len(answers["queues"])}

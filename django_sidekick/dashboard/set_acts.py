@@ -1,0 +1,216 @@
+"""Acts on jobs of a set: on those that were chosen at once, on all that match in slices, with progress."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from django_sidekick.broker.look import Look, get_look
+from django_sidekick.broker.moving import Hand, Moved, Source
+from django_sidekick.broker.sets import find
+from django_sidekick.dashboard import acts
+from django_sidekick.dashboard.acts import Act
+from django_sidekick.dashboard.errand import Errand, measure, move_of, mover, steps
+from django_sidekick.dashboard.filters import Filter
+from django_sidekick.dashboard.page import LivePage
+from django_sidekick.dashboard.show import figure
+from django_sidekick.exceptions import SidekickError
+from django_sidekick.wire.shown import shown
+
+MANY = 5_000
+"""More than so many jobs get a page of progress."""
+TURN_S = 0.5
+LONGEST_TURN_S = 5.0
+"""How long one request carries out slices: of many jobs, and of few."""
+
+
+class SetActs(LivePage):
+    """The POST side of a page of a set."""
+
+    kept: ClassVar[str]
+    """Sidekiq's name of the set: retry, schedule or dead."""
+
+    @cached_property
+    def meant(self) -> Filter:
+        """Return the filter of this page's URL: what an act on all of them is about."""
+        return Filter.of(self.request.GET)
+
+    def key(self, look: Look) -> str:
+        """Return the set's key."""
+        key: str = getattr(look.keys, self.kept)
+        return key
+
+    def act(self, act: Act) -> HttpResponse | None:
+        """Carry out an act on the chosen jobs, or on all that match; ask first where that is the rule."""
+        post = self.request.POST
+        if "errand" in post:
+            errand = self._confirmed(act)
+            return self._carry_out(act, errand) if errand else None
+        at_s = self._at_s() if act.name == "reschedule" else None
+        if act.name == "clear" or post.get("select_across") == "1":
+            return self._all(act, at_s)
+        names = list(dict.fromkeys(post.getlist("_selected_action")))
+        if not names:
+            messages.warning(self.request, _("Select the jobs that are meant."))
+        elif act.destroys and post.get("post") != "yes":
+            return self.confirm(act, str(self.title), len(names))
+        else:
+            self._selected(act, names, at_s)
+        return None
+
+    def _at_s(self) -> float:
+        """Return the time a reschedule is to, which the form has in the user's zone."""
+        try:
+            at_s: float = forms.DateTimeField().clean(self.request.POST.get("at", "")).timestamp()
+        except (ValidationError, OverflowError, ValueError):
+            raise SidekickError(
+                _("Enter the time to which the jobs are to be rescheduled.")
+            ) from None
+        return at_s
+
+    def _selected(self, act: Act, names: list[str], at_s: float | None) -> None:
+        look = get_look()
+        key, now_s = self.key(look), time.time()
+        members = find(look, key, names)
+        hand = Hand(look.settings, look.keys, now_s)
+        moves = [move_of(act.name, key, member, hand, at_s) for member in members]
+        moved, refused = Moved(), moves.count(None)
+        chosen = [move for move in moves if move]
+        try:
+            for part in mover(look, act.name, at_s).portions(Source(key), chosen):
+                moved = moved.and_also(part)
+        finally:
+            self._log_selected(act, moved)
+        gone = len(names) - len(members) + len(moved.gone)
+        self._say(act, len(moved.done), refused + len(moved.refused), gone)
+
+    def _log_selected(self, act: Act, moved: Moved) -> None:
+        if len(moved.done) == 1:
+            job = shown(moved.done[0].raw)
+            acts.log(self.request, act, f"{job.job_class} {job.jid}", object_id=job.jid)
+        elif moved.done:
+            acts.log(self.request, act, f"{self.title}: {len(moved.done):,}")
+
+    def _all(self, act: Act, at_s: float | None) -> HttpResponse | None:
+        look, asked_s = get_look(), time.time()
+        total, until = measure(look, self.key(look), self.meant)
+        if not total:
+            messages.warning(self.request, _("No job matches: nothing was done."))
+            return None
+        user = str(self.request.user.pk)
+        errand = Errand(self.kept, act.name, user, self.meant, asked_s, until, total, at_s)
+        if self.request.POST.get("post") == "yes":
+            return self._carry_out(act, errand)
+        what, words = str(self.title), self.meant.words()
+        what = f"{what} ({words})" if words else what
+        return self.confirm(act, what, total, note=self._note(act, total), errand=errand.token())
+
+    def _note(self, act: Act, total: int) -> str:
+        """Say what will not be expected: the dead set takes no more than it may hold."""
+        most = get_look().settings.dead_max_jobs
+        if act.name != "kill" or total < most:
+            return ""
+        return _("The dead set keeps the newest %(most)s jobs; the others are dropped.") % {
+            "most": figure(most - 1)
+        }
+
+    def _confirmed(self, act: Act) -> Errand | None:
+        """Return the errand that this user has confirmed on this page, or say that there is none."""
+        errand = Errand.of(self.request.POST["errand"])
+        mine = (self.kept, act.name, str(self.request.user.pk))
+        if errand and (errand.kept, errand.act, errand.user) == mine:
+            return errand
+        messages.error(self.request, _("This was asked for too long ago: ask again."))
+        return None
+
+    def _carry_out(self, act: Act, errand: Errand) -> HttpResponse | None:
+        """Carry out slices until it is done or this request has taken its time; the log is true in any case."""
+        look, turn_s = get_look(), TURN_S if errand.total > MANY else LONGEST_TURN_S
+        end_at, before, trouble = time.monotonic() + turn_s, errand.done, ""
+        if errand.entry is None:
+            words = errand.meant.words()[:100]
+            line = f"{self.title} ({words}): 0" if words else f"{self.title}: 0"
+            errand = errand._replace(entry=acts.log(self.request, act, line))
+        try:
+            for step in steps(look, self.key(look), errand):
+                errand = step
+                if time.monotonic() > end_at:
+                    break
+        except SidekickError as error:
+            trouble = str(error)
+        finally:
+            acts.log_more(errand.entry or 0, errand.done - before)
+        if not errand.is_over:
+            return self._progress(act, errand, trouble)
+        self._say(act, errand.done, errand.refused, 0)
+        return None
+
+    def _progress(self, act: Act, errand: Errand, trouble: str) -> HttpResponse:
+        """Return the page that says how far it has come; its form goes on, by itself unless there is trouble."""
+        said = _("%(done)s of %(total)s done") % {
+            "done": figure(errand.done), "total": figure(errand.total),
+        }  # fmt: skip
+        context = {
+            "act": act,
+            "errand": errand,
+            "token": errand.token(),
+            "said": said,
+            "trouble": trouble,
+        }
+        return TemplateResponse(
+            self.request, "django_sidekick/progress.html", {**self.frame(), **context}
+        )
+
+    def _say(self, act: Act, done: int, refused: int, gone: int) -> None:
+        if done:
+            messages.success(self.request, _done(act, done))
+        if refused:
+            messages.error(
+                self.request,
+                ngettext(
+                    "%(count)s job stays: it is no job, or its queue's key holds something else.",
+                    "%(count)s jobs stay: they are no jobs, or their queues' keys hold something else.",
+                    refused,
+                )
+                % {"count": figure(refused)},
+            )
+        if gone or not (done or refused):
+            messages.warning(
+                self.request,
+                ngettext(
+                    "%(count)s job was not there any more.",
+                    "%(count)s jobs were not there any more.",
+                    gone,
+                )
+                % {"count": figure(gone)},
+            )
+
+
+def _done(act: Act, count: int) -> str:
+    names = {"count": figure(count)}
+    if act.name in ("retry_now", "enqueue_now"):
+        return (
+            ngettext(
+                "%(count)s job was put on its queue.",
+                "%(count)s jobs were put on their queues.",
+                count,
+            )
+            % names
+        )
+    if act.name == "reschedule":
+        return (
+            ngettext("%(count)s job has another time.", "%(count)s jobs have another time.", count)
+            % names
+        )
+    if act.name == "kill":
+        return ngettext("%(count)s job was killed.", "%(count)s jobs were killed.", count) % names
+    return ngettext("%(count)s job was deleted.", "%(count)s jobs were deleted.", count) % names

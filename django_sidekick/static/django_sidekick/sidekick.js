@@ -1,0 +1,205 @@
+/* Makes the live pages live, and quick to the keyboard. They are whole without it. */
+"use strict";
+
+(() => {
+  const page = document.querySelector("[data-live]");
+  const news = document.getElementById("sk-news");
+  const EVERY_MS = 5000;
+  const TOLD = ["failed", "retries", "dead"]; // what a screen reader hears of: the rest changes all the time
+
+  const language = document.documentElement.lang || undefined;
+
+  const say = (text) => {
+    if (news) news.textContent = text;
+  };
+
+  /* Polling: one small JSON every few seconds, none in a hidden tab. */
+
+  let timer = 0;
+
+  const poll = async () => {
+    const url = new URL(window.location);
+    url.searchParams.set("live", "1");
+    try {
+      const answer = await fetch(url, { headers: { Accept: "application/json" } });
+      if (answer.ok) paint(await answer.json());
+    } catch {
+      /* The server is away, or this is its login: what is shown stays, and the next poll comes. */
+    }
+    wait();
+  };
+
+  const wait = () => {
+    clearTimeout(timer);
+    if (!document.hidden) timer = setTimeout(poll, EVERY_MS);
+  };
+
+  const paint = ({ numbers, parts, away }) => {
+    paintNumbers(numbers);
+    for (const [id, html] of Object.entries(parts)) {
+      const part = document.getElementById(id);
+      if (part && !isBeingSelected(part)) repaint(part, html);
+    }
+    const note = document.getElementById("sk-away");
+    if (note.textContent !== away) note.textContent = away;
+    note.hidden = !away;
+    count();
+  };
+
+  const paintNumbers = (numbers) => {
+    const told = [];
+    for (const [key, figure] of Object.entries(numbers)) {
+      const cell = document.querySelector(`[data-number="${key}"]`);
+      const text = figure.toLocaleString(language);
+      if (!cell || cell.textContent === text) continue;
+      cell.textContent = text;
+      if (TOLD.includes(key)) told.push(`${cell.previousElementSibling.textContent}: ${text}`);
+    }
+    if (told.length) say(told.join(", "));
+  };
+
+  const isBeingSelected = (part) => {
+    const selection = window.getSelection();
+    return !selection.isCollapsed && part.contains(selection.anchorNode);
+  };
+
+  const repaint = (part, html) => {
+    const fresh = part.cloneNode(false);
+    fresh.innerHTML = html;
+    const focused = document.activeElement;
+    morph(part, fresh);
+    if (focused !== document.activeElement && part.contains(focused)) focused.focus({ preventScroll: true });
+  };
+
+  /* Changes what differs and keeps the rest: focus, marks, what is folded open. Rows are known by data-key. */
+  const morph = (old, fresh) => {
+    if (old.isEqualNode(fresh)) return;
+    copyAttributes(old, fresh);
+    const isKeyed = [...old.children, ...fresh.children].some((child) => child.dataset.key);
+    const nodesOf = (parent) => [...(isKeyed ? parent.children : parent.childNodes)];
+    const wanted = new Set(nodesOf(fresh).map((child) => child.dataset?.key));
+    const left = nodesOf(old).filter((child) => {
+      const stays = !child.dataset?.key || wanted.has(child.dataset.key);
+      if (!stays) child.remove();
+      return stays;
+    });
+    for (const want of nodesOf(fresh)) {
+      const at = left.findIndex((have) => isSame(have, want));
+      const have = at === 0 || want.dataset?.key ? left[at] : undefined;
+      if (have) {
+        if (at > 0) old.insertBefore(have, left[0]);
+        left.splice(at, 1);
+        if (have.nodeType === Node.ELEMENT_NODE) morph(have, want);
+        else if (have.data !== want.data) have.data = want.data;
+      } else {
+        old.insertBefore(want, left[0] ?? null);
+      }
+    }
+    for (const have of left) have.remove();
+  };
+
+  const isSame = (have, want) =>
+    have.nodeName === want.nodeName && have.dataset?.key === want.dataset?.key;
+
+  const copyAttributes = (old, fresh) => {
+    for (const { name, value } of [...fresh.attributes])
+      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    for (const { name } of [...old.attributes])
+      if (!fresh.hasAttribute(name) && name !== "open" && name !== "tabindex") old.removeAttribute(name);
+  };
+
+  if (page) {
+    wait();
+    document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : poll()));
+  }
+
+  /* Marks: how many stand in the buttons, all of a page at once, and with shift from one to another. */
+
+  const boxes = () => [...document.querySelectorAll(".sk-list input.action-select")];
+
+  const count = () => {
+    const all = boxes();
+    const marked = all.filter((box) => box.checked).length;
+    const across = document.querySelector('.sk-list [name="select_across"]:checked');
+    const said = across ? across.dataset.count : marked && marked.toLocaleString(language);
+    for (const place of document.querySelectorAll(".sk-list [data-chosen]")) {
+      const text = said ? ` (${said})` : "";
+      if (place.textContent !== text) place.textContent = text;
+    }
+    for (const toggle of document.querySelectorAll("[data-toggle]")) {
+      toggle.checked = all.length > 0 && marked === all.length;
+      toggle.indeterminate = marked > 0 && marked < all.length;
+    }
+  };
+
+  let last = null;
+
+  document.addEventListener("click", ({ target, shiftKey }) => {
+    if (!(target instanceof HTMLInputElement)) return;
+    if (target.matches("[data-toggle]")) for (const box of boxes()) box.checked = target.checked;
+    if (target.matches(".action-select")) {
+      const all = boxes();
+      const [from, to] = [all.indexOf(last), all.indexOf(target)].sort((a, b) => a - b);
+      if (shiftKey && from >= 0) for (const box of all.slice(from, to)) box.checked = target.checked;
+      last = target;
+    }
+    count();
+  });
+  window.addEventListener("pageshow", count); // a browser restores marks when one comes back
+
+  /* Keys: `/` finds, j and k move between rows, x marks, r retries what is marked or stood on, Enter opens. */
+
+  const rowOf = (element) => element?.closest?.(".sk-row");
+
+  const move = (step) => {
+    const rows = [...document.querySelectorAll(".sk-row")];
+    const at = rows.indexOf(rowOf(document.activeElement));
+    const row = rows[at < 0 ? (step > 0 ? 0 : rows.length - 1) : at + step];
+    if (!row) return;
+    row.tabIndex = -1;
+    row.focus({ preventScroll: true });
+    row.scrollIntoView({ block: "nearest" });
+  };
+
+  const mark = (row, isMarked) => {
+    const box = row?.querySelector("input.action-select");
+    if (!box) return;
+    box.checked = isMarked ?? !box.checked;
+    count();
+    if (news) say(box.checked ? news.dataset.marked : news.dataset.unmarked);
+  };
+
+  const retry = (row) => {
+    const button = document.querySelector('.sk-page button[data-action="retry_now"]');
+    if (!button) return;
+    if (!boxes().some((box) => box.checked)) mark(row, true);
+    if (!boxes().length || boxes().some((box) => box.checked)) button.click();
+  };
+
+  const KEYS = {
+    "/": () => document.querySelector('[data-key="/"]')?.focus(),
+    j: () => move(1),
+    k: () => move(-1),
+    x: () => mark(rowOf(document.activeElement)),
+    r: () => retry(rowOf(document.activeElement)),
+  };
+
+  document.addEventListener("keydown", (event) => {
+    const { key, target } = event;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    const isTyping = target.matches("input:not([type=checkbox]), textarea, select, [contenteditable]");
+    if (isTyping) {
+      if (key === "Escape") target.blur();
+    } else if (Object.hasOwn(KEYS, key)) {
+      event.preventDefault();
+      KEYS[key]();
+    } else if (key === "Enter" && target.matches(".sk-row")) {
+      target.querySelector("a.sk-jid, th a")?.click();
+    }
+  });
+
+  /* What is done in turns goes on by itself. */
+
+  const going = document.querySelector("form[data-continue]");
+  if (going) going.requestSubmit(going.querySelector("button[name=action]"));
+})();

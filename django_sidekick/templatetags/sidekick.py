@@ -1,0 +1,62 @@
+"""Filters of the live pages. Each takes anything that can stand in Redis, and none raises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+
+from django_sidekick.dashboard import names, show
+
+register = template.Library()
+
+
+@register.filter
+def sk_text(value: Any) -> str:
+    """Return anything as text; the template escapes it."""
+    return show.text(value)
+
+
+@register.filter
+def sk_args(job: Any) -> str:
+    """Return a job hash's arguments, or a list of them, in one line of at most 300 characters."""
+    return show.arguments(job)
+
+
+@register.filter
+def sk_time(value: Any) -> str:
+    """Return epoch seconds or a datetime as <time>: relative, the exact one in `datetime` and `title`.
+
+    What is no time is shown as the text it is; nothing as a dash.
+    """
+    return show.time_element(value)
+
+
+@register.filter
+def sk_clock(value: Any) -> str:
+    """Return a time as sk_time does, the exact one to be read, the relative one in `title`."""
+    return show.clock_element(value)
+
+
+@register.filter
+def sk_duration(seconds: Any) -> str:
+    """Return seconds as `12 ms`, `2.3 s` or `1 h 33 min`."""
+    return show.duration(seconds)
+
+
+@register.filter
+def sk_bytes(count: Any) -> str:
+    """Return a number of bytes as `12.3 MiB`."""
+    return show.size(count)
+
+
+@register.filter
+def sk_number(count: int) -> str:
+    """Return a whole number as the language groups it: `100,000`."""
+    return show.figure(count)
+
+
+@register.filter
+def sk_name(name: str) -> str:
+    """Return a name that stands in Redis as a form's value: `names.decoded` reads it."""
+    return names.encoded(name)

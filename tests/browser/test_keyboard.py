@@ -1,0 +1,73 @@
+"""A list without a mouse: / searches, j and k move, x marks, r retries."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.stock import jid
+from tests.browser.test_acts import in_queue, in_set, jids
+
+FOCUSED = "document.activeElement.type === 'search'"
+
+
+@pytest.fixture
+def visitor(visit, stock):
+    return visit()
+
+
+def test_slash_goes_to_a_search_box_and_writes_nothing_into_it(visitor):
+    page = visitor.open("retries")
+
+    page.keyboard.press("/")
+    assert page.evaluate(FOCUSED)
+    page.keyboard.type("a/b jk x r")
+
+    assert page.evaluate("document.activeElement.value") == "a/b jk x r"
+
+
+def test_j_and_k_move_x_marks_and_r_retries_what_is_marked(visitor, redis):
+    page = visitor.open("retries")
+
+    for key in "jjkjx":  # the second row
+        page.keyboard.press(key)
+    assert visitor.row(jid(102)).locator("input[name=_selected_action]").is_checked()
+    with page.expect_navigation():
+        page.keyboard.press("r")
+
+    assert in_set(redis, "retry") == jids(101, 103)
+    assert jids(102) <= in_queue(redis, "default")
+
+
+def test_r_retries_the_row_one_is_on_if_none_is_marked(visitor, redis):
+    page = visitor.open("dead")
+
+    page.keyboard.press("j")
+    with page.expect_navigation():
+        page.keyboard.press("r")
+
+    assert len(in_set(redis, "dead")) == 1
+
+
+def test_keys_of_the_browser_are_left_to_it(visitor, redis):
+    page = visitor.open("retries")
+    page.keyboard.press("j")
+
+    for key in ("Control+x", "Alt+x", "Meta+x", "Alt+r", "Control+/"):
+        page.keyboard.press(key)
+
+    assert page.locator("input[name=_selected_action]:checked").count() == 0
+    assert in_set(redis, "retry") == jids(101, 102, 103)
+
+
+def test_a_list_can_be_worked_with_tab_and_space_alone(visitor):
+    page = visitor.open("retries")
+    box = visitor.row(jid(101)).locator("input[name=_selected_action]")
+
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if box.evaluate("box => box === document.activeElement"):
+            break
+    page.keyboard.press("Space")
+
+    expect(box).to_be_checked()

@@ -1,0 +1,95 @@
+"""Pages that stay live: the browser's clock is moved by hand, its time is not waited for."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.app.jobs import FlakyJob
+from tests.browser.stock import jid
+from tests.conftest import free_port, wait_until
+from tests.workers import worker_process
+
+ONE_POLL_MS = 6_000
+HIDE = """hidden => {
+    Object.defineProperty(document, "hidden", {get: () => hidden, configurable: true});
+    Object.defineProperty(document, "visibilityState", {get: () => hidden ? "hidden" : "visible", configurable: true});
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+@pytest.fixture
+def visitor(visit, stock):
+    visitor = visit()
+    visitor.page.clock.install()
+    return visitor
+
+
+def test_a_number_changes_without_a_reload(visitor, redis):
+    page = visitor.open("overview")
+    page.evaluate("window.unloaded = false")
+
+    redis.zadd("retry", {"another": 1})
+    page.clock.run_for(ONE_POLL_MS)
+
+    expect(page.locator("[data-number=retries]")).to_have_text("4")
+    assert page.evaluate("window.unloaded") is False
+
+
+def test_a_list_grows_without_a_reload_but_not_under_ones_hands(visitor, stock):
+    page = visitor.open("retries")
+    stock.put("retry", 30, stock.failed(104))
+    page.clock.run_for(ONE_POLL_MS)
+    expect(visitor.row(jid(104))).to_have_count(1)
+
+    visitor.mark(jid(104))
+    stock.put("retry", 20, stock.failed(105))
+    page.clock.run_for(ONE_POLL_MS)
+    expect(page.locator("[data-number=retries]")).to_have_text("5")
+
+    assert visitor.row(jid(104)).locator("input[name=_selected_action]").is_checked()
+
+
+def test_a_hidden_tab_asks_for_nothing_and_is_fresh_when_it_is_seen_again(visitor, redis):
+    page = visitor.open("overview")
+    page.evaluate(HIDE, True)
+    asked = len(visitor.polls)
+
+    redis.zadd("retry", {"another": 1})
+    page.clock.run_for(10 * ONE_POLL_MS)
+    page.evaluate("fetch(location.href)")  # had it asked, its answer would be here by now
+    assert len(visitor.polls) == asked
+
+    page.evaluate(HIDE, False)
+    expect(page.locator("[data-number=retries]")).to_have_text("4")
+
+
+def test_redis_going_away_is_said_on_the_open_page_and_its_return_too(visitor, sidekick_settings, redis_url):
+    page = visitor.open("overview")
+
+    sidekick_settings(REDIS=f"redis://127.0.0.1:{free_port()}/0")
+    page.clock.run_for(ONE_POLL_MS)
+    expect(page.locator("#sk-away")).to_be_visible()
+    assert page.locator("[data-number=retries]").inner_text() == "3"
+
+    sidekick_settings(REDIS=redis_url)
+    page.clock.run_for(ONE_POLL_MS)
+    expect(page.locator("#sk-away")).to_be_hidden()
+
+
+@pytest.mark.usefixtures("redis")
+def test_a_job_that_a_worker_failed_is_run_again_by_a_button(visit, redis):
+    with worker_process("-c", "1"):
+        job = FlakyJob.set(retry=5).perform_later()
+        wait_until(lambda: redis.zcard("retry"), "the failure")
+        visitor = visit()
+        visitor.open("retries")
+        assert "not yet healed" in visitor.row(job.jid).inner_text()
+
+        redis.set("healed", 1)
+        visitor.mark(job.jid)
+        visitor.press("retry_now")
+
+        owner = redis.zrange("sk:owners", 0, 0)[0].decode()
+        wait_until(lambda: not redis.zcard("retry") and not redis.llen("queue:default") and redis.hlen(f"sk:inflight:{owner}") <= 3, "the run")
+        assert not redis.zcard("dead")

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from django.urls import reverse
+
+from django_sidekick.broker.look import get_look
+from django_sidekick.broker.numbers import Numbers, numbers
+from tests.conftest import free_port
+
+PAGES = ["overview", "queues", "busy", "retries", "scheduled", "dead", "processes", "metrics", "search"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("site", ["admin", "own"])
+def test_a_page_opens_on_any_admin_site_for_who_may_see_jobs(redis, client, viewer, page, site):
+    answer = client.get(reverse(f"admin:sidekick_{page}", current_app=site))
+
+    assert answer.status_code == 200
+    assert f"/{site}/django_sidekick/live/" in answer.content.decode()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_who_may_not_see_jobs_gets_403_and_who_is_not_logged_in_the_login(redis, client, staff, page):
+    url = reverse(f"admin:sidekick_{page}")
+
+    assert client.get(url).headers["Location"].startswith("/admin/login/")
+    staff()
+    assert client.get(url).status_code == 403
+
+
+def test_the_index_of_the_admin_links_the_live_pages(client, viewer):
+    assert '<a href="/admin/django_sidekick/live/"' in client.get("/admin/").content.decode()
+
+
+def test_the_bar_counts_what_is_in_redis_and_ignores_keys_of_another_type(redis):
+    redis.sadd("queues", "a", "b")
+    redis.rpush("queue:a", "1", "2")
+    redis.set("queue:b", "no list")
+    redis.sadd("processes", "p")
+    redis.hset("p", "busy", 3)
+    redis.zadd("retry", {"x": 1})
+    redis.set("stat:processed", 7)
+    look = get_look()
+
+    answers = look.ask({"numbers": numbers(look.keys)})
+
+    assert answers["numbers"] == Numbers(7, 0, 3, 2, 1, 0, 0)
+
+
+def test_without_redis_a_page_says_so_within_a_second(client, viewer, sidekick_settings):
+    sidekick_settings(REDIS=f"redis://127.0.0.1:{free_port()}/0")
+    began = time.monotonic()
+
+    answer = client.get(reverse("admin:sidekick_overview"))
+
+    assert time.monotonic() - began < 1
+    assert "is away" in answer.content.decode()
