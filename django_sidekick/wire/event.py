@@ -9,15 +9,13 @@ A payload is neither decoded nor written again on the way in, and one that canno
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from django_sidekick.exceptions import MalformedPayload
 from django_sidekick.wire import codec
 from django_sidekick.wire.outcome import Outcome
-from django_sidekick.wire.payload import error_backtrace, error_message, parse, scrub
+from django_sidekick.wire.payload import error_backtrace, error_message, scrub
 
 OUTCOMES = frozenset({"done", "retry", "dead", "failed", "discarded"})
 MOVES = frozenset({"enqueued", "scheduled", "dead", "discarded"})
@@ -87,15 +85,15 @@ def decode(blob: bytes, on_junk: OnJunk = lambda reason: None) -> list[Event]:
         on_junk(f"no blob of events: {error}")
         return []
     events: list[Event] = []
-    at = 0
+    read, at = codec.reader_of(texts), 0
     for entry in entries:
         if not _has_length(entry):
             on_junk("an entry of another shape: what follows it cannot be found")
             break
         begin, at = at, at + entry[1]
         try:
-            events.append(_event(worker, entry, texts[begin:at]))
-        except (ValueError, TypeError, OverflowError, MalformedPayload) as error:
+            events.append(_event(worker, entry, _job_of(read(texts[begin:at]))))
+        except (ValueError, TypeError, OverflowError) as error:
             on_junk(str(error))
     return events
 
@@ -116,16 +114,20 @@ def _has_length(entry: Any) -> bool:
     return type(entry) is list and len(entry) > 3 and type(entry[1]) is int and entry[1] >= 0
 
 
-def _event(worker: str, entry: list[Any], text: bytes) -> Event:
-    payload = parse(text)
-    jid = payload.get("jid")
-    if type(jid) is not str or not jid:
+def _job_of(payload: Any) -> dict[str, Any]:
+    if type(payload) is not dict or type(payload.get("class")) is not str or type(payload.get("args")) is not list:
+        raise ValueError("no job")
+    if type(jid := payload.get("jid")) is not str or not jid:
         raise ValueError("a job without a jid that is a text")
-    kind, _, started_at_s, took_s, *rest = entry
+    return payload
+
+
+def _event(worker: str, entry: list[Any], payload: dict[str, Any]) -> Event:
+    kind, started_at_s, took_s = entry[0], entry[2], entry[3]
     is_move = started_at_s is None
     if kind not in (MOVES if is_move else OUTCOMES):
         raise ValueError(f"a kind that nobody knows: {kind!r:.50}")
-    due_at_s, error = _rest(rest) if rest else (None, None)
+    due_at_s, error = _rest(entry[4:]) if len(entry) > 4 else (None, None)
     if is_move:
         return _new_event((kind, _moment(took_s), payload, "", None, 0.0, due_at_s, error))
     at_s = _moment(started_at_s + took_s)
@@ -144,6 +146,6 @@ def _rest(rest: list[Any]) -> tuple[float | None, tuple[str, str, str] | None]:
 
 def _moment(value: Any) -> float:
     """Refuse what no calendar holds."""
-    if type(value) in (float, int) and math.isfinite(value) and 0 <= value < 1e11:
+    if type(value) in (float, int) and 0 <= value < 1e11:
         return float(value)
     raise ValueError(f"no moment: {value!r:.50}")
