@@ -42,6 +42,7 @@ def free_port() -> int:
 SIDEKICK_TEST_PORT = int(os.environ.setdefault("SIDEKICK_TEST_PORT", str(free_port())))
 SIDEKICK = {
     **{key: os.environ[f"SIDEKICK_TEST_{key}"] for key in ("RUNTIME_DIR", "LOG_FORMAT") if f"SIDEKICK_TEST_{key}" in os.environ},
+    "HISTORY": os.environ.get("SIDEKICK_TEST_HISTORY", "off"),  # workers beside the tests have a database without tables
     "REDIS": f"redis://127.0.0.1:{SIDEKICK_TEST_PORT}/0",
     **{key: int(os.environ[f"SIDEKICK_TEST_{key}"]) for key in ("CHILD_MAX_JOBS", "CHILD_MAX_MEMORY_MIB") if f"SIDEKICK_TEST_{key}" in os.environ},
 }

@@ -22,6 +22,8 @@ from django_sidekick.wire.outcome import Delivery, Outcome
 
 RENEW_EVERY_S = 5
 MAX_QUEUES = 256
+THROTTLED_S = 0.02
+"""How long a worker waits for the recorder before it looks again."""
 _new_delivery: Callable[[tuple[int, str, bytes]], Delivery] = partial(tuple.__new__, Delivery)
 """Delivery's own __new__ takes three times as long: once a job."""
 
@@ -49,6 +51,7 @@ class Ownership:
         self.sequence = 0
         self.oldest_tag = 0
         self._paused: frozenset[int] = frozenset()
+        self._is_throttled = False
         self.on_new_identity: Callable[[str], None] = _nobody
         """Told of a new identity before anything is held under it. Any thread may call."""
         self._enter(new_identity())
@@ -100,9 +103,13 @@ class Ownership:
         reply = self._run(self.leader, "fetch", keys, words)
         self.wait.settled()
         if not reply:
-            self._paused = frozenset()
+            self._paused, self._is_throttled = frozenset(), False
             return []
         taken, _, paused = reply[0].partition(b"|")
+        self._is_throttled = paused == b"*"
+        if self._is_throttled:
+            self._paused = frozenset(range(len(self.queues)))
+            return []
         self._paused = frozenset(map(int, paused.split(b","))) if paused else frozenset()
         return self._deliveries(taken, reply) if taken else []
 
@@ -112,6 +119,8 @@ class Ownership:
         Queues that the last fetch found paused are not waited for: it finds out when they go on.
         """
         indexes = [index for index in order if index not in self._paused]
+        if self._is_throttled:
+            timeout_s = min(timeout_s, THROTTLED_S)
         self.patience.call(lambda: self.wait.wait(indexes, timeout_s))
 
     def return_woken(self) -> None:

@@ -22,7 +22,9 @@ from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.feature import load_features
+from django_sidekick.jobs import mirrored
 from django_sidekick.jobs.execute import build_executor
+from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.management import logs
 from django_sidekick.worker import bell, child, collector, configfile, leash, stacks, turns
@@ -32,7 +34,6 @@ from django_sidekick.worker.joblog import JobLog
 from django_sidekick.worker.link import Link
 from django_sidekick.worker.offspring import Role
 from django_sidekick.worker.options import WorkerOptions
-from django_sidekick.worker.recovery import EventsOf
 from django_sidekick.worker.reexec import Renewal, command, is_rehearsal
 from django_sidekick.worker.reload import Reloader
 from django_sidekick.worker.service import Service
@@ -89,13 +90,13 @@ def run_worker(arguments: Arguments) -> None:
 class Crew:
     """What all processes of a worker have in common, loaded once before the first fork.
 
-    `events_of`: makes the blob of events that goes with an acknowledgement; None writes none.
+    `events_of`: makes the blob of events that goes with an acknowledgement, in place of what the settings ask for.
     """
 
     def __init__(self, options: WorkerOptions, events_of: EventsOf | None = None) -> None:
         settings = options.settings
         self._options = options
-        self._events_of = events_of
+        self._events_of = events_of or mirrored.events_of(settings, JOBS)
         self._leash = leash.taken()
         self._job_log = JobLog(settings.log_format) if settings.log_jobs else None
         logs.set_up(settings, verbose=options.verbose)

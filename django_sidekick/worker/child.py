@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from django.dispatch import Signal
@@ -17,7 +17,7 @@ from django_sidekick.broker.ownership import Ownership
 from django_sidekick.broker.patience import Absence, Patience
 from django_sidekick.exceptions import BrokerUnavailable
 from django_sidekick.jobs.execute import Executor
-from django_sidekick.wire.outcome import Outcome
+from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.worker import turns
 from django_sidekick.worker.display import Display, ProcessInfo, resident_kib
 from django_sidekick.worker.heartbeat import CountWriter, Heartbeat
@@ -54,7 +54,7 @@ class Child:
         options: WorkerOptions,
         executor: Executor,
         job_log: JobLog | None = None,
-        events_of: Callable[[Sequence[Outcome]], bytes] | None = None,
+        events_of: EventsOf | None = None,
         link: Link | None = None,
     ) -> None:
         self.options = options

@@ -8,7 +8,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -19,6 +19,7 @@ from django_sidekick.broker.patience import REFUSALS, Patience
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings
 from django_sidekick.exceptions import Fenced, MalformedPayload, ProcessDied
+from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.jobs.retry import Failure, RetryRules, with_error
 from django_sidekick.wire import codec
 from django_sidekick.wire.outcome import Delivery, FollowUp, Outcome
@@ -37,7 +38,6 @@ SILENCE_S = 5.0
 GRACE_S = RENEW_EVERY_S + 1.5
 WARN_EVERY_S = 5.0
 OLD_JOURNAL_S = 1200.0
-EventsOf = Callable[[Sequence[Outcome]], bytes]
 T = TypeVar("T")
 
 
@@ -100,7 +100,7 @@ class TakeOver:
             delivery = Delivery(tag, queues[tag % MAX_QUEUES], raw)
             _, started_at_s, duration_s, kind = entries.finished[tag]
             outcome = Outcome(kind, delivery, parse(raw), started_at_s, duration_s)
-            outcomes.append(outcome._replace(follow_ups=self._event(outcome)))
+            outcomes.append(outcome._replace(follow_ups=self._event(identity, outcome)))
         return self._owners.settle(identity, outcomes) if outcomes else 0
 
     def _bury_killers(self, identity: str, queues: list[str], entries: Entries) -> int:
@@ -125,12 +125,11 @@ class TakeOver:
         outcome = Outcome(
             "dead", delivery, payload, since_s, now_s - since_s, error, member, now_s
         )
-        return outcome._replace(follow_ups=self._event(outcome))
+        return outcome._replace(follow_ups=self._event(error.identity, outcome))
 
-    def _event(self, outcome: Outcome) -> tuple[FollowUp, ...]:
-        if self._events_of is None:
-            return ()
-        return (settling.event(self._keys, self._events_of([outcome])),)
+    def _event(self, identity: str, outcome: Outcome) -> tuple[FollowUp, ...]:
+        blob = self._events_of(identity, [outcome]) if self._events_of else b""
+        return settling.event(self._keys, blob) if blob else ()
 
 
 class Recovery:

@@ -11,7 +11,8 @@ from django_sidekick.broker.ownership import new_identity
 from django_sidekick.broker.patience import Patience
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings
-from django_sidekick.worker.recovery import EventsOf, Recovery, TakeOver, sweep_journals
+from django_sidekick.jobs.mirrored import EventsOf
+from django_sidekick.worker.recovery import Recovery, TakeOver, sweep_journals
 from django_sidekick.worker.scheduler import Scheduler
 from django_sidekick.worker.threads import Ticker
 

@@ -4,6 +4,7 @@
 -- ARGV     1 sequence number before this batch, 2 most jobs wanted, 3 number of queues Q,
 --          4 '1' to adopt the wake lists, then Q indexes of the queues (0-255), then as settle() reads them
 -- RETURNS  {} or {"index:count,…|index,…", payload, payload, …}: what was taken, and which queues are paused;
+--          "|*": all of them for now, for the stream of events is full and its reader is waited for;
 --          FENCED if this process' jobs were taken over
 --          tag of a job = sequence * 256 + index of its queue
 -- ATOMIC   a job is on its queue or in the hash; the same sequence number gives the same batch again
@@ -26,7 +27,11 @@ if before == base then
 end
 
 -- Nothing is taken from a paused queue; what a wait took before it was paused goes back to its front.
-local paused, names = {}, {}
+local paused, names, at = {}, {}, 5 + queues
+local is_full = ARGV[at] == 'throttle' and tonumber(redis.call('GET', ARGV[at + 3]) or 0) >= tonumber(ARGV[at + 2])
+if is_full then
+  for turn = 1, queues do paused[tonumber(ARGV[4 + turn])] = true end
+end
 if redis.call('EXISTS', KEYS[3]) == 1 then
   local index = 0
   for name in string.gmatch(redis.call('HGET', inflight, 'queues') .. '\n', '(.-)\n') do
@@ -67,6 +72,7 @@ for turn = 1, queues do
   local index = tonumber(ARGV[4 + turn])
   if not paused[index] then take(KEYS[3 + turn], missing, index) end
 end
+if is_full then return {'|*'} end
 if #hash == 0 and #names == 0 then return {} end
 local summary = table.concat(counts, ',')
 out[1] = summary .. '|' .. table.concat(names, ',')

@@ -72,6 +72,8 @@ class Command(BaseCommand):
         inspector = Inspector(get_broker())
         for name, count in _answered(inspector.sizes).items():
             self.stdout.write(f"{name:<10} {count:>10}")
+        if dropped := _answered(inspector.dropped_events):
+            self.stdout.write(f"{'events dropped':<10} {dropped:>6}")
         paused = _answered(inspector.paused)
         for name, count in _answered(inspector.queues).items():
             note = "  paused" if name in paused else ""

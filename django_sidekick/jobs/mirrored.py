@@ -1,0 +1,64 @@
+"""Which outcomes the mirror is told of: decided where they are made, so that nothing else costs anything. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from zlib import crc32
+
+from django_sidekick.conf import Settings
+from django_sidekick.wire import event, ruby
+from django_sidekick.wire.outcome import Outcome
+
+EventsOf = Callable[[str, Sequence[Outcome]], bytes]
+"""Takes the worker's identity and what its jobs came to; returns the blob of events that goes with their acknowledgement."""
+
+
+def is_mirrored(settings: Settings, classes: Mapping[str, type[Any]]) -> bool:
+    """Tell whether anything is to be told of: by the settings, or by one of the classes."""
+    return settings.history != "off" or any(level != "off" for level in _levels(classes).values())
+
+
+def events_of(settings: Settings, classes: Mapping[str, type[Any]]) -> EventsOf | None:
+    """Return what makes the blob of an acknowledgement; None if no event is ever made.
+
+    `classes`: the job classes by name, all loaded by now.
+    """
+    if not is_mirrored(settings, classes):
+        return None
+    levels = _levels(classes)
+    if not levels and settings.history != "failures" and settings.history_sample >= 1:
+        return event.encode
+
+    def encode_some(worker: str, outcomes: Sequence[Outcome]) -> bytes:
+        return event.encode(worker, [o for o in outcomes if o.payload and is_told(o, settings, levels)])
+
+    return encode_some
+
+
+def is_told(outcome: Outcome, settings: Settings, levels: Mapping[str, str]) -> bool:
+    """Decide by level and sample. A success after failures is told of wherever the failures were."""
+    payload = outcome.payload or {}
+    level = level_of(payload, settings, levels)
+    if level == "off":
+        return False
+    if outcome.error is not None or "retry_count" in payload:
+        return True
+    return level != "failures" and is_sampled(payload.get("jid"), settings.history_sample)
+
+
+def level_of(payload: Mapping[str, Any], settings: Settings, levels: Mapping[str, str]) -> str:
+    """Return the level of a job's class, by the name of what is inside Active Job's wrapper."""
+    name = payload.get("class")
+    if name in ruby.WRAPPERS:
+        name = payload.get("wrapped")
+    return levels.get(name, settings.history) if type(name) is str else settings.history
+
+
+def is_sampled(jid: object, share: float) -> bool:
+    """Choose by jid, so that all events of a job are told of, or none."""
+    return share >= 1 or crc32(str(jid).encode(errors="replace")) < share * 2**32
+
+
+def _levels(classes: Mapping[str, type[Any]]) -> dict[str, str]:
+    return {name: job_class.history for name, job_class in classes.items() if job_class.history is not None}
