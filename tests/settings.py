@@ -7,6 +7,8 @@ import socket
 import tempfile
 from pathlib import Path
 
+from testproject.database import database
+
 BASE_DIR = Path(__file__).resolve().parent
 SECRET_KEY = "tests"
 DEBUG = False
@@ -28,6 +30,8 @@ DATABASES = {
     },
     "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
 }
+if "SIDEKICK_TEST_DATABASE" in os.environ:  # of a worker beside the tests that is to write the mirror
+    DATABASES["default"] = database(os.environ["SIDEKICK_TEST_DATABASE"], Path(os.environ.get("SIDEKICK_TEST_SQLITE", "")))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 

@@ -24,7 +24,6 @@ SLEEP_UNTOLD_S = 0.1
 SELECT_TAKES = 1024
 TOLD = (b"invalidate", b"message", b"subscribe")
 """How a message begins that is no reply to anything."""
-LEASE_S = 6.0
 
 
 class DueJobs:
@@ -45,23 +44,6 @@ class DueJobs:
         stamp = repr(timestamp(now_s, self._wire_times))
         words: list[Any] = [repr(now_s), SLICE, stamp, names.queue(""), SLICE_BYTES]
         return int(run(self._client, "enqueue_due", keys, words))
-
-
-class SchedulerLease:
-    """Which of all hosts watches the schedule to the millisecond. It lasts 6 s; ask again well before."""
-
-    def __init__(self, client: Client, keys: Keys, name: str) -> None:
-        self._client = client
-        self._key = keys.scheduler
-        self._name = name
-
-    def hold(self) -> bool:
-        """Take or renew it. Return False if another has it."""
-        return bool(run(self._client, "lead", [self._key], [self._name, int(LEASE_S * 1000)]))
-
-    def resign(self) -> None:
-        """Give it up, if it is held here."""
-        run(self._client, "resign", [self._key], [self._name])
 
 
 class DueWatch:

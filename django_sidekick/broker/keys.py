@@ -24,6 +24,7 @@ class Keys:
         self.events = f"{prefix}sk:events"
         self.events_bytes = f"{prefix}sk:events:bytes"
         self.events_dropped = f"{prefix}sk:events:dropped"
+        self.events_generation = f"{prefix}sk:events:generation"
         self.events_stuck = f"{prefix}sk:events:stuck"
         self.recorder = f"{prefix}sk:recorder"
         self.scheduler = f"{prefix}sk:scheduler"

@@ -17,11 +17,13 @@ from django.conf import settings as django_settings
 from django_sidekick import checks
 from django_sidekick.broker import embedded, health
 from django_sidekick.broker.backlog import Backlog
+from django_sidekick.broker.events import EventStream
 from django_sidekick.broker.patience import Absence
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.feature import load_features
+from django_sidekick.history.recorder import Recorder
 from django_sidekick.jobs import mirrored
 from django_sidekick.jobs.execute import build_executor
 from django_sidekick.jobs.mirrored import EventsOf
@@ -36,7 +38,7 @@ from django_sidekick.worker.offspring import Role
 from django_sidekick.worker.options import WorkerOptions
 from django_sidekick.worker.reexec import Renewal, command, is_rehearsal
 from django_sidekick.worker.reload import Reloader
-from django_sidekick.worker.service import Service
+from django_sidekick.worker.service import Actor, Service
 from django_sidekick.worker.supervisor import Supervisor
 from django_sidekick.worker.threads import Wake
 
@@ -90,13 +92,15 @@ def run_worker(arguments: Arguments) -> None:
 class Crew:
     """What all processes of a worker have in common, loaded once before the first fork.
 
-    `events_of`: makes the blob of events that goes with an acknowledgement, in place of what the settings ask for.
+    `events_of`: makes the blob of events that goes with an acknowledgement, in place of what the settings ask for;
+    no recorder reads these.
     """
 
     def __init__(self, options: WorkerOptions, events_of: EventsOf | None = None) -> None:
         settings = options.settings
         self._options = options
         self._events_of = events_of or mirrored.events_of(settings, JOBS)
+        self._is_mirrored = self._events_of is not None and events_of is None
         self._leash = leash.taken()
         self._job_log = JobLog(settings.log_format) if settings.log_jobs else None
         logs.set_up(settings, verbose=options.verbose)
@@ -147,7 +151,7 @@ class Crew:
     def _process(self, link: Link | None) -> child.Child:
         collector.relax()
         process = child.Child(
-            self._options, self._executor, self._job_log, self._events_of, link
+            self._options, self._executor, self._job_log, self._events_of, link, self._actors
         )
         _handle(
             SIGTERM=process.ask_stop,
@@ -159,7 +163,7 @@ class Crew:
 
     def _done_when(self, process: child.Child) -> Callable[[], bool]:
         """Return what is asked now and then: whether the process is to end though nobody told it to."""
-        is_drained = _drained_when(self._options, process)
+        is_drained = _drained_when(self._options, process, waits_for_mirror=self._is_mirrored)
 
         def is_done() -> bool:
             if self._leash:
@@ -168,8 +172,13 @@ class Crew:
 
         return is_done
 
+    def _actors(self) -> list[Actor]:
+        """Made after the fork: what they connect is this process' own."""
+        return [Recorder(self._options.settings, JOBS)] if self._is_mirrored else []
+
     def _serve(self, link: Link) -> None:
-        service, woken = Service(self._options.settings, self._events_of), Wake(link)
+        service = Service(self._options.settings, self._events_of, self._actors())
+        woken = Wake(link)
         _handle(
             SIGTERM=woken.set, SIGINT=_nothing, SIGTSTP=_nothing, SIGTTIN=stacks.dump_stacks
         )
@@ -177,7 +186,8 @@ class Crew:
         link.tell("ready")
         while not woken.wait(60.0) and not link.is_broken:
             pass
-        service.patience.give_up()
+        for patience in service.patiences:
+            patience.give_up()
         service.stop()
 
 
@@ -227,12 +237,18 @@ def _first(*values: Any) -> Any:
     return next(value for value in values if value is not None)
 
 
-def _drained_when(options: WorkerOptions, process: child.Child) -> Callable[[], bool]:
+def _drained_when(
+    options: WorkerOptions, process: child.Child, *, waits_for_mirror: bool
+) -> Callable[[], bool]:
     if not options.drain:
         return lambda: False
     own = process.ownership
     owners = OwnerRegister(own.client, options.settings)
-    return Drain(Backlog(own.client, own.keys, own.queues), owners, own).is_done
+    drain = Drain(Backlog(own.client, own.keys, own.queues), owners, own)
+    if not waits_for_mirror:
+        return drain.is_done
+    stream = EventStream(own.client, own.keys)
+    return lambda: drain.is_done() and own.patience.call(stream.is_written)
 
 
 def _handle(**actions: Callable[[], None]) -> None:
