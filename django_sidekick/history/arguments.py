@@ -28,16 +28,23 @@ class Arguments:
         self._keeps = settings.history_arguments
         self._most_bytes = settings.history_arguments_max_bytes
         self._classes = classes
+        self._plain: set[str] = set()
+        """Classes of which nothing is left out, and whose names are fit."""
 
     def of(self, payload: dict[str, Any]) -> tuple[str, str | None, str | None]:
         """Return the job's class, and its args and kwargs as JSON texts; both None if they are left out."""
         name, args, kwargs = payload["class"], payload["args"], payload.get("kwargs")
+        if name in self._plain and not kwargs:
+            written = self.text_of(args)
+            return (name, written, "{}") if written and len(written) <= self._most_bytes else (name, None, None)
         if name in ruby.WRAPPERS:
             name, args, kwargs = _unwrapped(payload)
         job_class = _class_name(name)
         if not self._keeps:
             return job_class, None, None
         redact = getattr(self._classes.get(name), "redact", ())
+        if not redact and job_class == name not in ruby.WRAPPERS and len(self._plain) < 1000:
+            self._plain.add(name)
         if redact:
             try:
                 args, kwargs = _redacted(args, kwargs, frozenset(redact), self._classes[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
 
-MOST_SECONDS = 10_000
+MOST_KNOWN = 10_000
 
 
 class Moments:
@@ -17,20 +17,31 @@ class Moments:
         self._zone = zone
         self._suffix = suffix
         self._seconds: dict[int, str] = {}
+        self._known: dict[float, str] = {}
 
     def text(self, at_s: float | None) -> str | None:
         """Return the text of epoch seconds, to the microsecond; Django leaves out a fraction of nought."""
         if at_s is None:
             return None
-        second, microseconds = divmod(round(at_s * 1_000_000), 1_000_000)
-        try:
-            begin = self._seconds[second]
-        except KeyError:
-            begin = self._add(second)
+        microseconds = int(at_s * 1_000_000 + 0.5)
+        second = microseconds // 1_000_000
+        begin = self._seconds.get(second) or self._add(second)
+        microseconds -= second * 1_000_000
         return f"{begin}.{microseconds:06d}{self._suffix}" if microseconds else begin + self._suffix
 
+    def known(self, at_s: float | None) -> str | None:
+        """Return the same, of a moment that many have in common: when they were pushed."""
+        if at_s is None:
+            return None
+        known = self._known.get(at_s)
+        if known is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            known = self._known[at_s] = str(self.text(at_s))
+        return known
+
     def _add(self, second: int) -> str:
-        if len(self._seconds) >= MOST_SECONDS:
+        if len(self._seconds) >= MOST_KNOWN:
             self._seconds.clear()
         begin = datetime.fromtimestamp(second, self._zone).strftime("%Y-%m-%d %H:%M:%S")
         self._seconds[second] = begin
@@ -39,4 +50,4 @@ class Moments:
 
 def microseconds(duration_s: float | None) -> int | None:
     """Return a duration as databases without an interval hold it."""
-    return None if duration_s is None else round(duration_s * 1_000_000)
+    return None if duration_s is None else int(duration_s * 1_000_000 + 0.5)

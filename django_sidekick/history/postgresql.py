@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC
 from typing import Any
 
@@ -17,6 +18,8 @@ _NEW = "sidekick_new"
 _COLUMNS = ", ".join(COLUMNS)
 _SOURCE = f"SELECT {_COLUMNS} FROM {_NEW}"
 _ESCAPES = {ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+
+_ESCAPED = re.compile(r"[\\\n\r\t]")
 
 MAKE_TABLE = f"CREATE TEMPORARY TABLE IF NOT EXISTS {_NEW} (LIKE {_TABLE}) ON COMMIT DELETE ROWS"
 COPY = f"COPY {_NEW} ({_COLUMNS}) FROM STDIN"
@@ -52,11 +55,11 @@ class PostgreSQLWriter:
     def _line(self, row: Row) -> str:
         jid, job_class, queue, state, args, kwargs, tags = row[:7]
         started_at, finished_at, changed_at, wait_s, run_s, attempts = row[10:16]
-        text, moment = _escaped, self._optional
+        text, moment, known = _escaped, self._optional, self._known
         changed_at_text = self._moments.text(changed_at)
         return (
             f"{text(jid)}\t{text(job_class)}\t{text(queue)}\t{state}\t{_json(args)}\t{_json(kwargs)}\t{_json(tags)}\t"
-            f"{moment(row[7])}\t{moment(row[8])}\t{moment(row[9])}\t{moment(started_at)}\t"
+            f"{known(row[7])}\t{known(row[8])}\t{moment(row[9])}\t{moment(started_at)}\t"
             f"{changed_at_text if finished_at == changed_at else moment(finished_at)}\t{changed_at_text}\t"
             f"{_interval(wait_s)}\t{_interval(run_s)}\t{attempts}\t{text(row[16])}\t{text(row[17])}\t{text(row[18])}\n"
         )
@@ -67,12 +70,15 @@ class PostgreSQLWriter:
         moments = f"{self._optional(started_at)}\t{self._optional(finished_at)}"
         return f"{_escaped(jid)}\t{number}\t" + "\t".join(texts) + f"\t{moments}\t{_escaped(worker)}\n"
 
+    def _known(self, at_s: float | None) -> str:
+        return self._moments.known(at_s) or "\\N"
+
     def _optional(self, at_s: float | None) -> str:
         return self._moments.text(at_s) or "\\N"
 
 
 def _escaped(text: str) -> str:
-    return text if text.isalnum() else text.translate(_ESCAPES)
+    return text if text.isidentifier() or not _ESCAPED.search(text) else text.translate(_ESCAPES)
 
 
 def _json(text: str | None) -> str:

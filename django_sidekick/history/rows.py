@@ -37,6 +37,8 @@ STATES = {
 _NOT_AN_END = {"retry", "enqueued", "scheduled"}
 LONGEST = 255
 _LATEST_S = 253_000_000_000.0
+_LATEST_MS = 253_000_000_000_000
+_LONGEST_S = 1e9
 _MOST = 2**31 - 1
 
 Row = list[Any]
@@ -80,24 +82,30 @@ def attempt_of(payload: dict[str, Any]) -> int:
 
 def _end(batch: Batch, jid: str, event: Event, arguments: Arguments) -> None:
     kind, at_s, payload, worker, started_at_s, duration_s, due_at_s, error = event
-    worker, number = _name(worker), attempt_of(payload)
+    get = payload.get
+    worker, number = _name(worker), 1 if "retry_count" not in payload else attempt_of(payload)
     error_class = message = ""
     if error is not None:
         error_class, message = text(error[0]), text(error[1], 10_000)
     if error is not None or number > 1:
         backtrace = text(error[2], 20_000) if error else ""
         batch.attempts.append((jid, number, error_class, message, backtrace, started_at_s, at_s, worker))
-    enqueued_at_s = _moment(payload.get("enqueued_at"))
-    before = batch.rows.get(jid) or batch.moves.pop(jid, None)
-    if before is not None and due_at_s is None:
+    if due_at_s is None and (before := batch.rows.get(jid) or batch.moves.get(jid)):
         due_at_s = before[_SCHEDULED_AT]
+    if batch.moves:
+        batch.moves.pop(jid, None)
+    created_at_s, enqueued_at_s = _moment(get("created_at")), _moment(get("enqueued_at"))
+    waited_s = None
+    if enqueued_at_s is not None:
+        waited_s = started_at_s - enqueued_at_s  # type: ignore[operator] # of an outcome it is known
+        waited_s = waited_s if 0.0 <= waited_s <= _LONGEST_S else 0.0
+    queue = get("queue")
     job_class, args, kwargs = arguments.of(payload)
     batch.rows[jid] = [
-        jid, job_class, _queue(payload), STATES[kind], args, kwargs, _tags(payload),
-        _moment(payload.get("created_at")), enqueued_at_s, due_at_s, started_at_s,
-        None if kind == "retry" else at_s, at_s,
-        None if enqueued_at_s is None else min(max(started_at_s - enqueued_at_s, 0.0), 1e9),  # type: ignore[operator]
-        min(max(duration_s, 0.0), 1e9), number, error_class, message, worker,
+        jid, job_class, _name(queue) if type(queue) is str else "default", STATES[kind], args, kwargs,
+        _tags(payload) if "tags" in payload else "[]",
+        created_at_s, enqueued_at_s, due_at_s, started_at_s, None if kind == "retry" else at_s, at_s, waited_s,
+        duration_s if 0.0 <= duration_s <= _LONGEST_S else 0.0, number, error_class, message, worker,
     ]  # fmt: skip
 
 
@@ -147,6 +155,8 @@ def _tags(payload: dict[str, Any]) -> str:
 
 
 def _moment(value: Any) -> float | None:
+    if type(value) is int and 0 <= value < _LATEST_MS:
+        return value / 1000
     at_s = read_time_s(value)
     return at_s if at_s is not None and 0 <= at_s < _LATEST_S else None
 

@@ -79,10 +79,10 @@ class SQLiteWriter:
                 execute(_attempts_statement(len(chunk)), list(chain.from_iterable(chunk)))
 
     def _row(self, row: Row) -> Row:
-        text = self._moments.text
+        text, known = self._moments.text, self._moments.known
         finished_at, changed_at = row[11], text(row[12])
         return [
-            *row[:7], text(row[7]), text(row[8]), text(row[9]), text(row[10]),
+            *row[:7], known(row[7]), known(row[8]), text(row[9]), text(row[10]),
             changed_at if finished_at == row[12] else text(finished_at), changed_at,
             microseconds(row[13]), microseconds(row[14]), *row[15:],
         ]  # fmt: skip
