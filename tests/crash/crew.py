@@ -30,7 +30,7 @@ def main() -> None:
     django.setup()
     from django.test import override_settings
 
-    settings = {"REDIS": order["url"], "RUNTIME_DIR": order["runtime_dir"], "LOG_JOBS": False}
+    settings = {"REDIS": order["url"], "RUNTIME_DIR": order["runtime_dir"], "LOG_JOBS": False, "HISTORY": order["history"]}
     override_settings(SIDEKICK=settings).enable()
 
     from django_sidekick.management.workers import Arguments, Crew, worker_options
@@ -38,7 +38,8 @@ def main() -> None:
     from tests.crash.jobs import events_of
 
     offspring.BirthControl.pause_s = lambda self, lifetime_s: 0.0  # children are killed young here
-    crew = Crew(worker_options(Arguments(**order["words"])), events_of)
+    own = events_of if order["history"] == "off" else None
+    crew = Crew(worker_options(Arguments(**order["words"])), own)
     if order["words"]["processes"]:
         crew.run_supervised()
     else:
@@ -46,17 +47,18 @@ def main() -> None:
 
 
 class CrewProcess(WorkerProcess):
-    """One such worker. `words`: see management.workers.Arguments."""
+    """One such worker. `words`: see management.workers.Arguments. `history`: the environment of one that writes it."""
 
-    def __init__(self, ledger: Ledger, url: str, **words: Any) -> None:
+    def __init__(self, ledger: Ledger, url: str, *, history: dict[str, str] | None = None, **words: Any) -> None:
         order = {
             "url": url, "ledger": str(ledger.path), "runtime_dir": str(ledger.path.parent / "run"),
+            "history": "finished" if history else "off",
             "words": {"processes": 2, "concurrency": 5, **words},
         }  # fmt: skip
         self.log = Path(tempfile.mkstemp(prefix="sidekick-crew-")[1])
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.crash.crew", json.dumps(order)],
-            env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(ROOT), **(history or {})},
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=self.log.open("w"),
