@@ -48,8 +48,12 @@ class Broker:
         self._token_count = itertools.count()
         self._token_ttl_s = int(settings.enqueue_timeout_s * 2) + 10
 
-    def push(self, jobs: Sequence[Push], *, deadline: float | None = None) -> None:
+    def push(
+        self, jobs: Sequence[Push], *, deadline: float | None = None, events: Sequence[bytes] = ()
+    ) -> None:
         """Put the jobs on their queues and into the schedule: all of them or none, each once.
+
+        `events`: blobs that the stream gets in the same step, if it has room.
 
         One round trip. Repeated under one token while Redis is away, until `deadline` (a time.monotonic(),
         default ENQUEUE_TIMEOUT from now); then raise BrokerUnavailable, whose cause says why: the push may
@@ -60,7 +64,7 @@ class Broker:
             deadline = self.deadline()
         elif time.monotonic() >= deadline:
             raise BrokerUnavailable("Redis is away: the time of this COMMIT's pushes is over.")
-        keys, words = self._push_words(jobs)
+        keys, words = self._push_words(jobs, events)
         try:
             self.patience.call(lambda: run(self._lines, "push", keys, words), deadline=deadline)
         except redis.RedisError as error:
@@ -84,7 +88,7 @@ class Broker:
         """Run `broker/scripts/NAME.lua` and return its reply. Not repeated: errors of redis-py pass."""
         return run(self.client, name, keys, words)
 
-    def _push_words(self, jobs: Sequence[Push]) -> tuple[list[str], list[Any]]:
+    def _push_words(self, jobs: Sequence[Push], events: Sequence[bytes] = ()) -> tuple[list[str], list[Any]]:
         token = f"{self._token_prefix}{next(self._token_count):x}"
         keys = [self.keys.push_token(token), self.keys.queues, self.keys.schedule]
         scheduled: list[Any] = []
@@ -98,6 +102,10 @@ class Broker:
         for queue, payloads in by_queue.items():
             keys.append(self.keys.queue(queue))
             words += (queue, len(payloads), *payloads)
+        if events:
+            keys += (self.keys.events, self.keys.events_bytes, self.keys.events_dropped)
+            words += (self.settings.history_stream_max_mib * 2**20, *events)
+        words.append(len(events))
         return keys, words
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
+from django_sidekick.broker.broker import Push
 from django_sidekick.conf import Settings
-from django_sidekick.wire import event, ruby
+from django_sidekick.jobs.registry import LEVELS
+from django_sidekick.wire import codec, event, ruby
 from django_sidekick.wire.outcome import Outcome
 
 EventsOf = Callable[[str, Sequence[Outcome]], bytes]
@@ -34,6 +37,29 @@ def events_of(settings: Settings, classes: Mapping[str, type[Any]]) -> EventsOf 
         return event.encode(worker, [o for o in outcomes if o.payload and is_told(o, settings, levels)])
 
     return encode_some
+
+
+def pushed(settings: Settings, pushes: Sequence[Push], levels: Mapping[str, str] = LEVELS) -> list[bytes]:
+    """Return the blobs that go with a push: of the jobs at level full. Nothing is looked at where there are none.
+
+    `levels`: of the classes that have one of their own.
+    """
+    if settings.history != "full" and "full" not in levels.values():
+        return []
+    told: list[Push] = []
+    for push in pushes:
+        payload = codec.loads(push.raw)
+        is_full = level_of(payload, settings, levels) == "full"
+        if is_full and is_sampled(payload.get("jid"), settings.history_sample):
+            told.append(push)
+    now_s = time.time()
+    now = [push.raw for push in told if push.at_s is None]
+    later = [push for push in told if push.at_s is not None]
+    blobs = [
+        event.encode_moves("enqueued", now, now_s),
+        event.encode_moves("scheduled", [push.raw for push in later], now_s, [push.at_s or 0.0 for push in later]),
+    ]
+    return [blob for blob in blobs if blob]
 
 
 def is_told(outcome: Outcome, settings: Settings, levels: Mapping[str, str]) -> bool:

@@ -68,10 +68,14 @@ def encode(worker: str, outcomes: Sequence[Outcome]) -> bytes:
 
 
 def encode_moves(
-    kind: str, texts: Sequence[bytes], at_s: float, due_at_s: float | None = None
+    kind: str, texts: Sequence[bytes], at_s: float, due_at_s: float | Sequence[float] | None = None
 ) -> bytes:
-    """Return the blob of jobs that no worker ran: enqueued, scheduled (for `due_at_s`), dead or discarded."""
-    return _blob("", [[kind, len(text), None, at_s, due_at_s] for text in texts], texts)
+    """Return the blob of jobs that no worker ran: enqueued, scheduled (for `due_at_s`), dead or discarded.
+
+    `due_at_s` is one moment for all, or one for each.
+    """
+    dues = due_at_s if isinstance(due_at_s, Sequence) else [due_at_s] * len(texts)
+    return _blob("", [[kind, len(t), None, at_s, due] for t, due in zip(texts, dues, strict=True)], texts)
 
 
 def decode(blob: bytes, on_junk: OnJunk = lambda reason: None) -> list[Event]:
