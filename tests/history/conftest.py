@@ -17,6 +17,7 @@ from django_sidekick.models import HistoryCursor, JobAttempt, JobRecord
 from django_sidekick.wire import codec, event
 from django_sidekick.wire.outcome import Delivery, Outcome
 from testproject.database import sqlite
+from tests.conftest import wait_until
 
 
 class Mirror:
@@ -86,10 +87,34 @@ def sqlite_alias(tmp_path_factory, django_db_setup, django_db_blocker):
         del connections.settings["sqlite"]
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "generic", "generic on postgresql"])
+@pytest.fixture(scope="session")
+def mariadb_alias(django_db_setup, django_db_blocker):
+    """The alias `mariadb`, with the tables in it. Skips loudly where there is no server."""
+    pytest.importorskip("pymysql")
+    from tests.mariadb import MariaDB
+
+    try:
+        server = MariaDB()
+    except FileNotFoundError:
+        pytest.skip("MariaDB is not installed: nothing is shown about it.")
+    try:
+        wait_until(server.answers, "mariadbd to answer", 60)
+        connections.settings["mariadb"] = server.settings
+        connections.settings = connections.configure_settings(connections.settings)
+        with django_db_blocker.unblock():
+            call_command("migrate", database="mariadb", run_syncdb=True, verbosity=0)
+            yield "mariadb"
+            connections["mariadb"].close()
+            del connections.settings["mariadb"]
+    finally:
+        server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "generic", "generic on postgresql"])
 def mirror(request, redis, sidekick_settings, django_db_blocker, monkeypatch):
     """One on each writer."""
-    alias = request.getfixturevalue("postgresql_alias" if "postgresql" in request.param else "sqlite_alias")
+    kind = request.param.rpartition(" ")[2].replace("generic", "sqlite")
+    alias = request.getfixturevalue(f"{kind}_alias")
     sidekick_settings(HISTORY_DATABASE=alias, HISTORY_RETENTION=None)
     if "generic" in request.param:
         monkeypatch.setattr(store, "writer_of", GenericWriter)
