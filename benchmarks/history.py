@@ -14,7 +14,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from benchmarks.common import cpu_s, quantile, raw_job, redis_client, until, wor
 
 Figures = dict[str, float]
 BATCH = 5000
-CHUNK = 500
 
 
 def sqlite_rows(count: int) -> Figures:
@@ -43,7 +41,7 @@ def postgresql_full(count: int) -> Figures:
 
 def _rows(count: int, vendor: str, times: int = 1) -> Figures:
     with _database(vendor):
-        floor = _floor(count, vendor, times)
+        floor = _floor(count, times)
         _empty()
         figures = _mirrored(count, vendor, times)
     figures["of_floor"] = figures["rows_per_s"] / floor
@@ -80,7 +78,7 @@ def _jobs(count: int) -> list[bytes]:
     return [raw_job(jid=f"{began + number // 100:012x}{number:012x}", created_at=began, enqueued_at=began) for number in range(count)]
 
 
-def _floor(count: int, vendor: str, times: int) -> float:
+def _floor(count: int, times: int) -> float:
     from django.db import connection, transaction
 
     from django_sidekick.conf import get_settings
@@ -101,37 +99,12 @@ def _floor(count: int, vendor: str, times: int) -> float:
     for events in (pushed, ended)[-times:]:
         for first in range(0, count, BATCH):
             batch: Batch = fold(events[first : first + BATCH], arguments, print)
-            ready = _ready(writer, batch, vendor)
+            prepared = writer.prepare(batch)
             began = time.perf_counter()
             with transaction.atomic():
-                ready()
+                writer.write(prepared)
             took += time.perf_counter() - began
     return count * times / took
-
-
-def _ready(writer: Any, batch: Any, vendor: str) -> Any:
-    """Return what writes rows of which all texts are made."""
-    from django.db import connection
-
-    from django_sidekick.history import postgresql, writers
-
-    make, rows = (writers.move, batch.moves) if batch.moves else (writers.upsert, batch.rows)
-    if vendor == "sqlite":
-        made = [writer._row(row) for row in rows.values()]
-        chunks = [list(chain.from_iterable(made[first : first + CHUNK])) for first in range(0, len(made), CHUNK)]
-        execute = connection.connection.execute
-        return lambda: [execute(writers._statement(make, len(flat) // len(writers.COLUMNS)), flat) for flat in chunks]
-    lines = "".join(map(writer._line, rows.values()))
-
-    def copy() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL client_min_messages = warning")
-            cursor.execute(postgresql.MAKE_TABLE)
-            with cursor.cursor.copy(postgresql.COPY) as target:
-                target.write(lines)
-            cursor.execute(make(postgresql._TABLE, writers.COLUMNS, postgresql._SOURCE))
-
-    return copy
 
 
 def _empty() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings as django_settings
 
@@ -26,6 +26,14 @@ COPY = f"COPY {_NEW} ({_COLUMNS}) FROM STDIN"
 COPY_ATTEMPTS = f"COPY {JobAttempt._meta.db_table} ({', '.join(ATTEMPT_COLUMNS)}) FROM STDIN"
 
 
+class Lines(NamedTuple):
+    """What COPY reads, one line a row."""
+
+    rows: str
+    moves: str
+    attempts: str
+
+
 class PostgreSQLWriter:
     """Through psycopg 3. The table is made where it is missing in each transaction, as a pooler may change the session."""
 
@@ -34,19 +42,27 @@ class PostgreSQLWriter:
         zone, suffix = (UTC, "+00") if django_settings.USE_TZ else (None, "")
         self._moments = Moments(zone, suffix)
 
-    def write(self, batch: Batch) -> None:
-        """As Writer says."""
+    def prepare(self, batch: Batch) -> Lines:
+        """Return what COPY reads."""
+        return Lines(
+            "".join(map(self._line, batch.rows.values())),
+            "".join(map(self._line, batch.moves.values())),
+            "".join(map(self._attempt_line, batch.attempts)),
+        )
+
+    def write(self, lines: Lines) -> None:
+        """Copy and upsert."""
         with self._connection.cursor() as cursor:
             cursor.execute("SET LOCAL client_min_messages = warning")
             cursor.execute(MAKE_TABLE)
-            for make, rows in ((upsert, batch.rows), (move, batch.moves)):
-                if rows:
-                    self._copy(cursor, COPY, "".join(map(self._line, rows.values())))
+            for make, text in ((upsert, lines.rows), (move, lines.moves)):
+                if text:
+                    self._copy(cursor, COPY, text)
                     cursor.execute(make(_TABLE, COLUMNS, _SOURCE))
-                    if batch.rows and batch.moves:
+                    if lines.rows and lines.moves:
                         cursor.execute(f"DELETE FROM {_NEW}")
-            if batch.attempts:
-                self._copy(cursor, COPY_ATTEMPTS, "".join(map(self._attempt_line, batch.attempts)))
+            if lines.attempts:
+                self._copy(cursor, COPY_ATTEMPTS, lines.attempts)
 
     def _copy(self, cursor: Any, statement: str, lines: str) -> None:
         with self._connection.wrap_database_errors, cursor.cursor.copy(statement) as copy:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,8 @@ from django_sidekick.history.arguments import Arguments
 from django_sidekick.history.retention import Retention
 from django_sidekick.history.rows import Batch, fold
 from django_sidekick.history.store import Cursor, Store, is_of_content
-from django_sidekick.wire.event import Event, decode
+from django_sidekick.history.writers import Writer
+from django_sidekick.wire.event import Event, count_of, decode
 
 logger = logging.getLogger("sidekick")
 
@@ -37,6 +39,18 @@ LOCK_S = {"sqlite": 0.012}
 LOCK_ELSEWHERE_S = 0.1
 FEWEST, MOST = 250, 5000
 """Rows of one transaction."""
+
+
+class _Part:
+    """What one transaction writes."""
+
+    __slots__ = ("blobs", "events", "prepared", "writer")
+
+    def __init__(self, writer: Writer, blobs: Sequence[Blob]) -> None:
+        self.writer = writer
+        self.blobs = blobs
+        self.events: list[Event] = []
+        self.prepared: Any = None
 
 
 class Recorder:
@@ -62,6 +76,7 @@ class Recorder:
         self._enough = 1000
         self._failures = 0
         self._is_stopping = False
+        self._ahead = ThreadPoolExecutor(1, "sidekick-recorder-ahead")
         self.junk = 0
         """How many events no row could be made of."""
 
@@ -95,10 +110,27 @@ class Recorder:
         if written := [blob for blob in blobs if blob.position <= written_to]:
             self.patience.call(lambda: self._stream.remove(written))
             return 0.0
-        for part in self._parts(blobs):
-            if self._is_stopping or not self._write(part, generation):
-                return 0.0
+        self._write_all([_Part(self._store.writer, some) for some in self._parts(blobs)], generation)
         return 0.0
+
+    def _write_all(self, parts: Sequence[_Part], generation: str) -> None:
+        """Write a part while the next one is prepared in another thread: the database's drivers let go of the GIL."""
+        ahead = self._ahead.submit(self._prepare, parts[0])
+        for number, part in enumerate(parts):
+            ahead.result()
+            if number + 1 < len(parts):
+                ahead = self._ahead.submit(self._prepare, parts[number + 1])
+            if self._is_stopping or not self._write(part, generation):
+                return
+
+    def _prepare(self, part: _Part) -> None:
+        """Make rows of the events. What cannot be made is left to _write_carefully()."""
+        for blob in part.blobs:
+            part.events += decode(blob.content, self._on_junk)
+        try:
+            part.prepared = part.writer.prepare(fold(part.events, self._arguments, self._on_junk))
+        except Exception:
+            logger.debug("A batch of events cannot be made into rows at once", exc_info=True)
 
     def _idle(self) -> float:
         self._met()
@@ -107,39 +139,39 @@ class Recorder:
         self.patience.call(lambda: self._stream.wait(IDLE_S))
         return 0.0
 
-    def _parts(self, blobs: Sequence[Blob]) -> list[list[tuple[Blob, list[Event]]]]:
+    def _parts(self, blobs: Sequence[Blob]) -> list[list[Blob]]:
         """Group what was read into transactions: whole blobs, about so many events as one may hold its locks for."""
-        parts: list[list[tuple[Blob, list[Event]]]] = []
+        parts: list[list[Blob]] = []
         size = MOST
         for blob in blobs:
-            events = decode(blob.content, self._on_junk)
-            if size + len(events) > self._enough:
+            size += count_of(blob.content)
+            if not parts or size > self._enough:
                 parts.append([])
-                size = 0
-            parts[-1].append((blob, events))
-            size += len(events)
+                size = count_of(blob.content)
+            parts[-1].append(blob)
         return parts
 
-    def _write(self, part: list[tuple[Blob, list[Event]]], generation: str) -> bool:
+    def _write(self, part: _Part, generation: str) -> bool:
         """Write one transaction. Return False if another recorder was there first."""
-        blobs = [blob for blob, _ in part]
-        events = [event for _, some in part for event in some]
-        old, new = self._cursor, Cursor(blobs[-1].position, generation)
+        old, new = self._cursor, Cursor(part.blobs[-1].position, generation)
         assert old is not None  # noqa: S101 _record has read it
-        try:
-            is_first = self._store.write([fold(events, self._arguments, self._on_junk)], old, new)
-        except Exception as error:
-            if isinstance(error, Error) and not is_of_content(error):
-                raise
-            is_first = self._write_carefully(events, old, new)
+        is_first: bool | None = None
+        if part.prepared is not None:
+            try:
+                is_first = self._store.write(part.prepared, old, new)
+            except Exception as error:
+                if isinstance(error, Error) and not is_of_content(error):
+                    raise
+        if is_first is None:
+            is_first = self._write_carefully(part.events, old, new)
         if not is_first:
             self._cursor = None
             return False
         self._cursor = new
         self._met()
-        self._adapt(len(events))
-        self.patience.call(lambda: self._stream.remove(blobs))
-        self._retention.turn(len(events))
+        self._adapt(len(part.events))
+        self.patience.call(lambda: self._stream.remove(part.blobs))
+        self._retention.turn(len(part.events))
         return True
 
     def _write_carefully(self, events: Sequence[Event], old: Cursor, new: Cursor) -> bool:

@@ -47,14 +47,22 @@ class Store:
         """The connection of this thread; nothing is opened by asking for it."""
         return connections[self.alias]
 
+    @property
+    def writer(self) -> Writer:
+        """How this database is written, by this thread's connection."""
+        if self._writer is None:
+            self._writer = writer_of(self.connection)
+            self._close_at = time.monotonic() + CONNECTION_S
+        return self._writer
+
     def cursor(self) -> Cursor:
         """Return how far the stream has been written; its row is made if there is none."""
         row, _ = HistoryCursor.objects.using(self.alias).get_or_create(pk=self._stream)
         milliseconds, _, number = row.position.partition("-")
         return Cursor((int(milliseconds), int(number or 0)), row.generation)
 
-    def write(self, batches: Sequence[Batch], old: Cursor, new: Cursor) -> bool:
-        """Write, and move the cursor from `old` to `new`. Return False, and write nothing, if it does not stand there.
+    def write(self, prepared: Any, old: Cursor, new: Cursor) -> bool:
+        """Write what this store's writer has prepared, and move the cursor from `old` to `new`. Return False, and write nothing, if it does not stand there.
 
         The cursor comes first: it makes a second recorder wait, and on SQLite takes the lock for writing at once.
         """
@@ -62,8 +70,7 @@ class Store:
             if not self._move(old, new):
                 return False
             began = time.perf_counter()
-            for batch in batches:
-                self._written_by().write(batch)
+            self.writer.write(prepared)
         self.held_s = time.perf_counter() - began
         return True
 
@@ -92,7 +99,7 @@ class Store:
         for batch in variants:
             try:
                 with transaction.atomic(using=self.alias):
-                    self._written_by().write(batch)
+                    self.writer.write(self.writer.prepare(batch))
             except Exception as error:
                 if not is_of_content(error):
                     raise
@@ -107,12 +114,6 @@ class Store:
         return bool(
             row.update(position=_text(new.position), generation=new.generation, changed_at=timezone.now())
         )
-
-    def _written_by(self) -> Writer:
-        if self._writer is None:
-            self._writer = writer_of(self.connection)
-            self._close_at = time.monotonic() + CONNECTION_S
-        return self._writer
 
 
 def writer_of(connection: Any) -> Writer:

@@ -34,7 +34,10 @@ GENERIC_CHUNK = 500
 class Writer(Protocol):
     """Writes rows by one connection of Django's. What cannot be written raises Django's database errors."""
 
-    def write(self, batch: Batch) -> None:
+    def prepare(self, batch: Batch) -> Any:
+        """Return the batch in the database's own words. Asks nothing of the connection: another thread may do it."""
+
+    def write(self, prepared: Any) -> None:
         """Write rows, moves and attempts, inside the transaction that is open."""
 
 
@@ -68,15 +71,22 @@ class SQLiteWriter:
         self._connection = connection
         self._moments = Moments(connection.timezone if django_settings.USE_TZ else None)
 
-    def write(self, batch: Batch) -> None:
-        """As the protocol says."""
+    def prepare(self, batch: Batch) -> list[tuple[str, list[Any]]]:
+        """Return statements with their parameters."""
+        prepared = []
+        for make, rows in ((upsert, batch.rows), (move, batch.moves)):
+            for chunk in _chunks([self._row(row) for row in rows.values()]):
+                prepared.append((_statement(make, len(chunk)), list(chain.from_iterable(chunk))))
+        for chunk in _chunks([self._attempt(attempt) for attempt in batch.attempts]):
+            prepared.append((_attempts_statement(len(chunk)), list(chain.from_iterable(chunk))))
+        return prepared
+
+    def write(self, prepared: list[tuple[str, list[Any]]]) -> None:
+        """Run them."""
         with self._connection.wrap_database_errors:
             execute = self._connection.connection.execute
-            for make, rows in ((upsert, batch.rows), (move, batch.moves)):
-                for chunk in _chunks([self._row(row) for row in rows.values()]):
-                    execute(_statement(make, len(chunk)), list(chain.from_iterable(chunk)))
-            for chunk in _chunks([self._attempt(attempt) for attempt in batch.attempts]):
-                execute(_attempts_statement(len(chunk)), list(chain.from_iterable(chunk)))
+            for statement, parameters in prepared:
+                execute(statement, parameters)
 
     def _row(self, row: Row) -> Row:
         text, known = self._moments.text, self._moments.known
@@ -102,8 +112,12 @@ class GenericWriter:
         self._connection = connection
         self._alias = connection.alias
 
+    def prepare(self, batch: Batch) -> Batch:
+        """Return it as it is: what is there must be read first."""
+        return batch
+
     def write(self, batch: Batch) -> None:
-        """As the protocol says."""
+        """Read, change, and write."""
         rows = {**batch.rows, **batch.moves}
         there = self._there(list(rows))
         for jid, row in batch.rows.items():

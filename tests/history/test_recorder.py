@@ -174,6 +174,22 @@ def test_a_row_that_the_database_refuses_in_any_form_keeps_no_other_from_being_w
     assert mirror.attempts.count() == 0
 
 
+def test_an_event_of_which_we_fail_to_make_a_row_keeps_no_other_from_being_written(sqlite_mirror, monkeypatch):
+    true_of = Arguments.of
+
+    def of(self, payload):
+        if payload["jid"] == "bad":
+            raise RuntimeError("a fault of ours")
+        return true_of(self, payload)
+
+    monkeypatch.setattr(Arguments, "of", of)
+    sqlite_mirror.tell(outcome(jid="before"), outcome(jid="bad"), outcome(jid="after"))
+    recorder = sqlite_mirror.write()
+
+    assert set(states(sqlite_mirror)) == {"before", "after"}
+    assert recorder.junk == 1
+
+
 @pytest.mark.parametrize("jid", ["x" * 256, "\0", "\ud800"])
 def test_a_jid_that_no_row_can_have_is_counted_and_told_once(mirror, jid, caplog):
     mirror.tell(outcome(jid=jid), outcome(jid=jid), outcome(jid="good"))
