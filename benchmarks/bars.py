@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-from benchmarks import drain, enqueueing, fairness, latency, memory
+from benchmarks import drain, enqueueing, fairness, history, latency, memory
 
 Figures = dict[str, float]
 Round = dict[str, Figures]
@@ -26,6 +26,10 @@ MEASURES: dict[str, Callable[[int], Figures]] = {
     "scheduled": latency.scheduled,
     "one by one": enqueueing.one_by_one,
     "in bulk": enqueueing.in_bulk,
+    "rows SQLite": history.sqlite_rows,
+    "full SQLite": history.sqlite_full,
+    "rows PostgreSQL": history.postgresql_rows,
+    "full PostgreSQL": history.postgresql_full,
     "memory": memory.pss,
     "fairness": fairness.two_processes,
 }
@@ -74,6 +78,12 @@ BARS = [
     Bar("perform_later's CPU, of bare EVALSHA's", of("one by one", "one by one", "cpu_us", "floor_cpu_us"), most=1.35),
     Bar("perform_bulk, of dumps + LPUSH", of("in bulk", "in bulk", "bulk_per_s", "floor_per_s"), least=0.45),
     Bar("perform_all_later, of dumps + LPUSH", of("in bulk", "in bulk", "all_later_per_s", "floor_per_s"), least=0.18),
+    Bar("rows committed, SQLite, of a bare upsert", of("rows SQLite", "rows SQLite", "rows_per_s", "floor_rows_per_s"), least=0.6),
+    Bar("rows committed at level full, SQLite", of("full SQLite", "full SQLite", "rows_per_s", "floor_rows_per_s"), least=0.5),
+    Bar("rows committed, PostgreSQL, of COPY + upsert", of("rows PostgreSQL", "rows PostgreSQL", "rows_per_s", "floor_rows_per_s"), least=0.6),
+    Bar("rows committed at level full, PostgreSQL", of("full PostgreSQL", "full PostgreSQL", "rows_per_s", "floor_rows_per_s"), least=0.5),
+    Bar("rows behind the last job, s, SQLite", lambda r: r["rows SQLite"]["behind_s"], most=2.0),
+    Bar("rows behind the last job, s, PostgreSQL", lambda r: r["rows PostgreSQL"]["behind_s"], most=2.0),
     Bar("memory, of as many idle processes", of("memory", "memory", "worker_mb", "idle_mb"), most=1.7),
     Bar("fairness, of the ideal", of("fairness", "fairness", "took_s", "ideal_s"), most=1.15),
 ]

@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from benchmarks.jobs import Noop
 from django_sidekick.broker.ownership import Ownership
 from django_sidekick.conf import get_settings
 from django_sidekick.feature import load_features
+from django_sidekick.jobs import mirrored
 from django_sidekick.jobs.execute import build_executor
+from django_sidekick.jobs.mirrored import EventsOf
+from django_sidekick.jobs.registry import JOBS
 from django_sidekick.wire import codec
 from django_sidekick.wire.outcome import Outcome
 from django_sidekick.worker import collector
@@ -78,15 +82,8 @@ def drain(count: int) -> Figures:
 
 
 def drain_with_events(count: int) -> Figures:
-    import orjson
-
-    def events_of(outcomes: Sequence[Outcome]) -> bytes:
-        return orjson.dumps(
-            [[orjson.Fragment(o.delivery.raw), o.kind, o.started_at_s, o.duration_s] for o in outcomes]
-        )
-
     fill(count)
-    return _drained(count, ["default"], events_of=events_of)
+    return _drained(count, ["default"], events_of=mirrored.events_of(replace(get_settings(), history="finished"), JOBS))
 
 
 def drain_with_lines(count: int) -> Figures:
@@ -120,7 +117,7 @@ def _drained(
     count: int,
     queues: Sequence[str],
     *,
-    events_of: Callable[[Sequence[Outcome]], bytes] | None = None,
+    events_of: EventsOf | None = None,
     job_log: JobLog | None = None,
 ) -> Figures:
     settings = get_settings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import django
@@ -10,6 +11,7 @@ from django.apps import AppConfig
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 Django's names
 from django.core.management import get_commands
+from django.db import Error as DatabaseError
 from django.db import connections
 
 from django_sidekick.broker import health
@@ -55,10 +57,10 @@ def server_messages() -> list[CheckMessage]:
         settings = get_settings()
     except ConfigurationError:
         return []
+    messages = list(_journal_mode(settings))
     found = health.look(settings, timeout_s=0.2)
     if found is None:
-        return []
-    messages: list[CheckMessage] = []
+        return messages
     if found.version < (6, 2):
         messages.append(
             Error(f"Redis {found.version_text} is too old: 6.2 is needed.", id="sidekick.E003")
@@ -104,6 +106,31 @@ def _history(settings: Settings) -> Iterable[CheckMessage]:
             f"SIDEKICK['HISTORY_DATABASE'] names {settings.history_database!r}, which is not in DATABASES "
             f"({', '.join(connections)}).",
             id="sidekick.E005",
+        )
+
+
+def _journal_mode(settings: Settings) -> Iterable[CheckMessage]:
+    """Ask a SQLite file how it is written. The connection is closed again: a worker forks after this."""
+    alias = settings.history_database
+    if settings.history == "off" or alias not in connections or connections[alias].vendor != "sqlite":
+        return
+    connection = connections[alias]
+    name = str(connection.settings_dict["NAME"])
+    if not Path(name).is_file() or connection.connection is not None:
+        return
+    try:
+        with connection.cursor() as cursor:
+            (mode,) = cursor.execute("PRAGMA journal_mode").fetchone()
+    except DatabaseError:
+        return
+    finally:
+        connection.close()
+    if mode != "wal":
+        yield Warning(
+            f"The history of jobs is written into the SQLite database {alias!r}, whose journal_mode is {mode}: "
+            "readers and the recorder wait for each other.",
+            hint='Set OPTIONS = {"init_command": "PRAGMA journal_mode=WAL", "transaction_mode": "IMMEDIATE"}.',
+            id="sidekick.W005",
         )
 
 

@@ -21,6 +21,14 @@ from django_sidekick.exceptions import ConfigurationError
 MOST_QUEUES = 256
 """What one worker reads."""
 
+STATES = ("enqueued", "scheduled", "processed", "retry", "dead", "failed", "discarded")
+"""Of a mirrored job, as HISTORY_RETENTION names them."""
+
+_KEPT: tuple[tuple[str, float | None], ...] = tuple((state, 30 * 86_400.0) for state in STATES)
+
+LEVELS = ("finished", "full", "failures", "off")
+"""Of history: in HISTORY, and as `history` of a job class."""
+
 DEFAULT_FEATURES = ("django_sidekick.features.expiry.Expiry",)
 
 
@@ -42,8 +50,14 @@ class Settings:
     enqueue_timeout_s: float = 2.0
     enqueue_errors: str = "log"
     history: str = "finished"
-    history_retention_s: float = 30 * 86_400.0
     history_database: str = "default"
+    history_sample: float = 1.0
+    history_retention_s: tuple[tuple[str, float | None], ...] = _KEPT
+    history_max_rows: int | None = None
+    history_stream_max_mib: int = 64
+    history_overflow: str = "drop"
+    history_arguments: bool = True
+    history_arguments_max_bytes: int = 10_000
     client_middleware: tuple[str, ...] = ()
     middleware: tuple[str, ...] = ()
     features: tuple[str, ...] = DEFAULT_FEATURES
@@ -158,6 +172,23 @@ def _seconds(*, least: float = 0, optional: bool = False) -> Callable[[Any], flo
     return read
 
 
+def _share(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError("must be a share from 0 to 1")
+    return float(value)
+
+
+def _retention(value: Any) -> tuple[tuple[str, float | None], ...]:
+    """One age for all states, or some states' own; the others keep the default. None keeps for ever."""
+    read = _seconds(optional=True)
+    if not isinstance(value, Mapping):
+        return tuple((state, read(value)) for state in STATES)
+    if unknown := set(value) - set(STATES):
+        raise ValueError(f"must map states to ages, and {min(map(str, unknown))!r} is none of {', '.join(STATES)}")
+    ages: dict[str, float | None] = dict(_KEPT)
+    return tuple((ages | {state: read(age) for state, age in value.items()}).items())
+
+
 def _choice(*choices: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in choices:
@@ -240,9 +271,15 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "ENQUEUE": ("enqueue", _enqueue),
     "ENQUEUE_TIMEOUT": ("enqueue_timeout_s", _seconds(least=0.01)),
     "ENQUEUE_ERRORS": ("enqueue_errors", _choice("log", "raise")),
-    "HISTORY": ("history", _choice("finished", "full", "failures", "off")),
-    "HISTORY_RETENTION": ("history_retention_s", _seconds()),
+    "HISTORY": ("history", _choice(*LEVELS)),
     "HISTORY_DATABASE": ("history_database", _text),
+    "HISTORY_SAMPLE": ("history_sample", _share),
+    "HISTORY_RETENTION": ("history_retention_s", _retention),
+    "HISTORY_MAX_ROWS": ("history_max_rows", _integer(1, optional=True)),
+    "HISTORY_STREAM_MAX_MIB": ("history_stream_max_mib", _integer(1)),
+    "HISTORY_OVERFLOW": ("history_overflow", _choice("drop", "throttle")),
+    "HISTORY_ARGUMENTS": ("history_arguments", _flag),
+    "HISTORY_ARGUMENTS_MAX_BYTES": ("history_arguments_max_bytes", _integer(0)),
     "CLIENT_MIDDLEWARE": ("client_middleware", _texts),
     "MIDDLEWARE": ("middleware", _texts),
     "FEATURES": ("features", _texts),

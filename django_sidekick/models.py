@@ -142,6 +142,8 @@ class HistoryCursor(models.Model):
 
     stream = models.CharField(max_length=255, primary_key=True)
     position = models.CharField(max_length=64, default="0-0")
+    generation = models.CharField(max_length=32, default="")
+    """Which stream of that name: FLUSHALL ends one."""
     changed_at = models.DateTimeField(null=True)
 
     class Meta:

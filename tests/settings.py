@@ -7,6 +7,8 @@ import socket
 import tempfile
 from pathlib import Path
 
+from testproject.database import database
+
 BASE_DIR = Path(__file__).resolve().parent
 SECRET_KEY = "tests"
 DEBUG = False
@@ -54,6 +56,8 @@ DATABASES = {
     },
     "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
 }
+if "SIDEKICK_TEST_DATABASE" in os.environ:  # of a worker beside the tests that is to write the mirror
+    DATABASES["default"] = database(os.environ["SIDEKICK_TEST_DATABASE"], Path(os.environ.get("SIDEKICK_TEST_SQLITE", "")))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
@@ -78,6 +82,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 SIDEKICK_TEST_PORT = int(os.environ.setdefault("SIDEKICK_TEST_PORT", str(free_port())))
 SIDEKICK = {
     **{key: os.environ[f"SIDEKICK_TEST_{key}"] for key in ("RUNTIME_DIR", "LOG_FORMAT") if f"SIDEKICK_TEST_{key}" in os.environ},
+    "HISTORY": os.environ.get("SIDEKICK_TEST_HISTORY", "off"),  # workers beside the tests have a database without tables
     "REDIS": f"redis://127.0.0.1:{SIDEKICK_TEST_PORT}/0",
     **{key: int(os.environ[f"SIDEKICK_TEST_{key}"]) for key in ("CHILD_MAX_JOBS", "CHILD_MAX_MEMORY_MIB") if f"SIDEKICK_TEST_{key}" in os.environ},
 }

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 
@@ -161,7 +163,7 @@ def test_an_evicting_server_is_a_warning_and_only_under_the_tag(settings, monkey
 
 
 def test_a_server_that_is_away_is_silent(settings):
-    settings.SIDEKICK = {"REDIS": "redis://127.0.0.1:1/0"}
+    settings.SIDEKICK = {"REDIS": "redis://127.0.0.1:1/0", "HISTORY": "off"}
 
     assert checks.server_messages() == []
 
@@ -197,3 +199,20 @@ def test_jobs_are_found_in_each_apps_jobs_module():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert {"tests.app.jobs.EchoJob", "tests.crash.jobs.SleepJob"} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize(("mode", "found"), [("DELETE", {"sidekick.W005"}), ("WAL", set())])
+def test_a_history_in_a_sqlite_file_that_is_not_in_wal_mode_is_warned_of(
+    redis, db, sidekick_settings, tmp_path, monkeypatch, mode, found
+):
+    place = tmp_path / "db.sqlite3"
+    with contextlib.closing(sqlite3.connect(place)) as link:
+        link.execute(f"PRAGMA journal_mode={mode}")
+        link.execute("CREATE TABLE t (n INTEGER)")
+    settings = {**connections.settings["default"], "NAME": place}
+    monkeypatch.setitem(connections.settings, "mirror", settings)
+    sidekick_settings(HISTORY_DATABASE="mirror")
+
+    assert {message.id for message in checks.server_messages()} == found
+    assert connections["mirror"].connection is None, "a worker forks after this"
+    del connections["mirror"]

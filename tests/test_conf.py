@@ -33,6 +33,15 @@ def test_an_unknown_key_is_met_with_a_suggestion():
         ("QUEUES", ["a,b"]),
         ("QUEUES", [("a", -1)]),
         ("ENQUEUE", "later"),
+        ("HISTORY", "all"),
+        ("HISTORY_SAMPLE", 1.5),
+        ("HISTORY_SAMPLE", True),
+        ("HISTORY_RETENTION", -1),
+        ("HISTORY_RETENTION", {"done": 5}),
+        ("HISTORY_RETENTION", {"dead": "long"}),
+        ("HISTORY_OVERFLOW", "wait"),
+        ("HISTORY_STREAM_MAX_MIB", 0),
+        ("HISTORY_MAX_ROWS", 0),
         ("ENQUEUE", "durable"),
         ("PROCESSES", -1),
         ("CHILD_MAX_JOBS", 0),
@@ -66,6 +75,13 @@ def test_durations_are_seconds_or_timedeltas():
     settings = build_settings({"SHUTDOWN_TIMEOUT": timedelta(minutes=1), "ENQUEUE_TIMEOUT": 0.5})
 
     assert (settings.shutdown_timeout_s, settings.enqueue_timeout_s) == (60.0, 0.5)
+
+
+def test_rows_live_as_long_as_their_state_says_and_30_days_otherwise():
+    ages = dict(build_settings({"HISTORY_RETENTION": {"processed": 60, "dead": None}}).history_retention_s)
+
+    assert (ages["processed"], ages["dead"], ages["failed"]) == (60.0, None, 30 * 86_400.0)
+    assert set(dict(build_settings({"HISTORY_RETENTION": timedelta(days=1)}).history_retention_s).values()) == {86_400.0}
 
 
 def test_one_weight_makes_all_weighted():

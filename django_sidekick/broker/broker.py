@@ -44,8 +44,12 @@ class Broker:
         self._token_count = itertools.count()
         self._token_ttl_s = int(settings.enqueue_timeout_s * 2) + 10
 
-    def push(self, jobs: Sequence[Push], *, deadline: float | None = None) -> None:
+    def push(
+        self, jobs: Sequence[Push], *, deadline: float | None = None, events: Sequence[bytes] = ()
+    ) -> None:
         """Put the jobs on their queues and into the schedule: all of them or none, each once.
+
+        `events`: blobs that the stream gets in the same step, if it has room.
 
         One round trip. Many jobs of one queue go in a transaction, which costs what a bare LPUSH costs; what that
         does not do, and every repeat, is the script's. Repeated under one token while Redis is away, until
@@ -57,7 +61,7 @@ class Broker:
             deadline = self.deadline()
         elif time.monotonic() >= deadline:
             raise BrokerUnavailable("Redis is away: the time of this COMMIT's pushes is over.")
-        keys, words = self._push_words(jobs)
+        keys, words = self._push_words(jobs, events)
         attempts = itertools.count()
 
         def attempt() -> None:
@@ -88,7 +92,7 @@ class Broker:
         """Run `broker/scripts/NAME.lua` and return its reply. Not repeated: errors of redis-py pass."""
         return run(self.client, name, keys, words)
 
-    def _push_words(self, jobs: Sequence[Push]) -> tuple[list[str], list[Any]]:
+    def _push_words(self, jobs: Sequence[Push], events: Sequence[bytes] = ()) -> tuple[list[str], list[Any]]:
         token = f"{self._token_prefix}{next(self._token_count):x}"
         keys = [self.keys.push_token(token), self.keys.queues, self.keys.schedule]
         scheduled: list[Any] = []
@@ -102,6 +106,10 @@ class Broker:
         for queue, payloads in by_queue.items():
             keys.append(self.keys.queue(queue))
             words += (queue, len(payloads), *payloads)
+        if events:
+            keys += (self.keys.events, self.keys.events_bytes, self.keys.events_dropped)
+            words += (self.settings.history_stream_max_mib * 2**20, *events)
+        words.append(len(events))
         return keys, words
 
 

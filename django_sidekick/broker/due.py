@@ -31,7 +31,6 @@ SLEEP_UNTOLD_S = 0.1
 SELECT_TAKES = 1024
 TOLD = (b"invalidate", b"message", b"subscribe")
 """How a message begins that is no reply to anything."""
-LEASE_S = 6.0
 
 
 class DueJobs:
@@ -68,23 +67,6 @@ class DueJobs:
         Mover(self._settings, self._keys, partial(run, self._client)).move(Source(dead), moves)
         for command, key, words in burial.trimming(self._settings, self._keys, now_s):
             self._client.execute_command(command, key, *words)
-
-
-class SchedulerLease:
-    """Which of all hosts watches the schedule to the millisecond. It lasts 6 s; ask again well before."""
-
-    def __init__(self, client: Client, keys: Keys, name: str) -> None:
-        self._client = client
-        self._key = keys.scheduler
-        self._name = name
-
-    def hold(self) -> bool:
-        """Take or renew it. Return False if another has it."""
-        return bool(run(self._client, "lead", [self._key], [self._name, int(LEASE_S * 1000)]))
-
-    def resign(self) -> None:
-        """Give it up, if it is held here."""
-        run(self._client, "resign", [self._key], [self._name])
 
 
 class DueWatch:

@@ -45,6 +45,10 @@ class Inspector:
             "dead": dead,
         }
 
+    def dropped_events(self) -> int:
+        """Return how many events of the mirror found no place in the stream, since ever."""
+        return int(self._client.get(self._keys.events_dropped) or 0)
+
     def queues(self) -> dict[str, int]:
         """Return the size of each known queue, by name; none for a name whose key holds no list."""
         pipeline = self._client.pipeline(transaction=False)

@@ -157,7 +157,7 @@ class Mover:
 
     def _following(self, source: Source, moves: list[Move]) -> list[FollowUp]:
         blob = self._event_of(moves)
-        following = [settling.event(self._keys, blob)] if blob else []
+        following = [*settling.event(self._keys, blob)] if blob else []
         if source.key != self._keys.dead and any(move.key == self._keys.dead for move in moves):
             following += burial.trimming(self._settings, self._keys, time.time())
         return following

@@ -25,6 +25,8 @@ from django_sidekick.wire.outcome import Delivery, Outcome
 
 RENEW_EVERY_S = 5
 MAX_QUEUES = 256
+THROTTLED_S = 0.02
+"""How long a worker waits for the recorder before it looks again."""
 _new_delivery: Callable[[tuple[int, str, bytes]], Delivery] = partial(tuple.__new__, Delivery)
 """Delivery's own __new__ takes three times as long: once a job."""
 
@@ -52,6 +54,7 @@ class Ownership:
         self.sequence = 0
         self.oldest_tag = 0
         self._paused: frozenset[int] = frozenset()
+        self._is_throttled = False
         self.on_new_identity: Callable[[str], None] = _nobody
         """Told of a new identity before anything is held under it. Any thread may call."""
         self._enter(new_identity())
@@ -109,6 +112,8 @@ class Ownership:
         have one at once, or a reply was lost, a fetch brings the others.
         """
         indexes = [index for index in order if index not in self._paused]
+        if self._is_throttled:
+            timeout_s = min(timeout_s, THROTTLED_S)
         answers = self.patience.call(lambda: self.wait.wait(indexes, timeout_s, self._adoption))
         refused = [answer.reply for answer in answers if isinstance(answer.reply, redis.ResponseError)]
         if any(map(is_fenced, refused)):
@@ -185,9 +190,13 @@ class Ownership:
 
     def _batch(self, reply: list[bytes]) -> list[Delivery]:
         if not reply:
-            self._paused = frozenset()
+            self._paused, self._is_throttled = frozenset(), False
             return []
         taken, _, paused = reply[0].partition(b"|")
+        self._is_throttled = paused == b"*"
+        if self._is_throttled:
+            self._paused = frozenset(range(len(self.queues)))
+            return []
         self._paused = frozenset(map(int, paused.split(b","))) if paused else frozenset()
         return self._deliveries(taken, reply) if taken else []
 

@@ -26,7 +26,7 @@ def push_together(lines: Lines, keys: Sequence[str], words: Sequence[Any]) -> bo
     token is one more word of the LPUSH, moved out again: it is there if and only if the jobs have been pushed.
     """
     token, queues, _, queue = keys
-    life_s, _, _, name, _, *texts = words
+    life_s, _, _, name, _, *texts, _ = words
     replies = lines.execute_together(
         ("WATCH", token),
         ("EXPIRE", token, life_s),

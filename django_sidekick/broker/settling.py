@@ -10,7 +10,7 @@ from django_sidekick.broker.keys import Keys
 from django_sidekick.conf import Settings
 from django_sidekick.wire.outcome import FollowUp, Outcome
 
-EVENTS_MAX_LENGTH = 100_000
+MIB = 2**20
 _NOTHING_MOVES = {"done", "failed", "discarded"}
 
 
@@ -20,7 +20,7 @@ def words_of(
     """Return ARGV as settle() in settle.lua reads it; add the keys that it will touch to `script_keys`."""
     moving = [o for o in finished if o[0] not in _NOTHING_MOVES or o[8]]
     plain = [o[1][0] for o in finished if o[0] in _NOTHING_MOVES and not o[8]]
-    words: list[Any] = [events, EVENTS_MAX_LENGTH, len(plain), *plain, len(moving)]
+    words: list[Any] = [*_bound(events, settings, keys, script_keys), len(plain), *plain, len(moving)]
     for outcome in moving:
         commands = [("must", command) for command in _moves(outcome, settings, keys)]
         commands += [("may", follow_up) for follow_up in outcome.follow_ups]
@@ -31,9 +31,25 @@ def words_of(
     return words
 
 
-def event(keys: Keys, blob: bytes) -> FollowUp:
-    """Return the command that writes one job's event by itself, for what is settled on behalf of the dead."""
-    return FollowUp("XADD", keys.events, ("MAXLEN", "~", EVENTS_MAX_LENGTH, "*", "b", blob))
+def _bound(events: bytes, settings: Settings, keys: Keys, script_keys: list[str]) -> list[Any]:
+    """How the stream is bounded: nothing where neither an event nor a throttle can matter."""
+    how = settings.history_overflow if settings.history != "off" else "drop"
+    if not events and how == "drop":
+        return [""]
+    script_keys += (keys.events_bytes, keys.events_dropped)
+    limit = settings.history_stream_max_mib * MIB
+    return [how, events, limit, keys.events_bytes, keys.events_dropped]
+
+
+def event(keys: Keys, blob: bytes) -> tuple[FollowUp, ...]:
+    """Return the commands that write one job's event by itself, for what is settled on behalf of the dead.
+
+    Not bounded: they are as few as the jobs that a dead process held.
+    """
+    return (
+        FollowUp("XADD", keys.events, ("*", "b", blob)),
+        FollowUp("INCRBY", keys.events_bytes, (len(blob),)),
+    )
 
 
 def _moves(outcome: Outcome, settings: Settings, keys: Keys) -> list[FollowUp]:

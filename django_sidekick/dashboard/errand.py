@@ -125,7 +125,7 @@ def move_of(act: str, key: str, member: Member, hand: Hand, at_s: float | None) 
 
 def mover(look: Look, act: str, at_s: float | None) -> Mover:
     """Return who carries out the moves of an act, each slice with its event."""
-    return Mover(look.settings, look.keys, look.run, lambda moves: event_of(act, moves, at_s))
+    return Mover(look.settings, look.keys, look.run, lambda moves: event_of(look, act, moves, at_s))
 
 
 def _is_meant(errand: Errand, member: Member, now_s: float) -> bool:

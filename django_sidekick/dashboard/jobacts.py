@@ -57,7 +57,7 @@ def carry_out(act: Act, jids: Sequence[str], at_s: float | None = None) -> Carri
     """
     look = get_look()
     found: Found = look.ask({"found": seek(look.keys, jids, within_s=SEARCH_S * 4)})["found"]
-    inspector = Inspector(look, lambda moves: event_of(act.name, moves, at_s))
+    inspector = Inspector(look, lambda moves: event_of(look, act.name, moves, at_s))
     moves: dict[str, Callable[[Location], bool]] = {
         "retry_now": inspector.retry,
         "enqueue_now": inspector.retry,

@@ -49,6 +49,10 @@ class BaseJob:
     class_name: ClassVar[str | None] = None
     kwargs: ClassVar[bool] = False
     using: ClassVar[str] = "default"
+    history: ClassVar[str | None] = None
+    """What the mirror keeps of this class: "finished", "full", "failures" or "off". None: as HISTORY says."""
+    redact: ClassVar[Sequence[str]] = ()
+    """Names of parameters, and of keys inside of arguments, whose values the mirror does not keep."""
     name: ClassVar[str] = ""
     awaits: ClassVar[bool] = False
     """Whether `perform` is a coroutine function: such jobs run on the process' event loop."""

@@ -12,6 +12,7 @@ from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import ArgumentError, BrokerUnavailable, EnqueueError
 from django_sidekick.jobs.commit import SLICE, push_after_commit, waits
 from django_sidekick.jobs.handle import EnqueuedJob
+from django_sidekick.jobs.mirrored import pushed
 from django_sidekick.jobs.options import field_of
 from django_sidekick.jobs.request import ClientLayers, Request, client_layers
 from django_sidekick.wire.frame import tail_of
@@ -55,7 +56,8 @@ def push_many(broker: Broker, pushes: Sequence[Push], jids: Iterable[str]) -> No
     """Push in slices of 1,000, one round trip each. Raise EnqueueError naming the jobs that were not pushed."""
     for first in range(0, len(pushes), SLICE):
         try:
-            broker.push(pushes[first : first + SLICE])
+            slice_ = pushes[first : first + SLICE]
+            broker.push(slice_, events=pushed(broker.settings, slice_))
         except BrokerUnavailable as error:
             missing = tuple(jids)[first:]
             raise EnqueueError(

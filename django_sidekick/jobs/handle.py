@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
+from typing import Any
+
+from django.apps import apps
 
 from django_sidekick.broker.broker import get_broker
 from django_sidekick.broker.inspector import Inspector
+from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ArgumentError
 from django_sidekick.jobs.moments import moment_s
 
@@ -27,6 +31,15 @@ class EnqueuedJob:
 
     def __repr__(self) -> str:
         return f"<EnqueuedJob {self.jid} enqueued={self.enqueued}>"
+
+    @property
+    def record(self) -> Any:
+        """The job's row in the history, a JobRecord; None if there is none, or not yet. Raise Django's database errors.
+
+        Asked for anew at each look: the row is written after the fact.
+        """
+        rows = apps.get_model("django_sidekick", "JobRecord").objects  # models are not known where jobs are imported
+        return rows.using(get_settings().history_database).filter(pk=self.jid).first()
 
     def cancel(self) -> bool:
         """Take the job out of its queue, the schedule or retry. Return False if it is in none of them.

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypedDict, cast
 
-from django_sidekick.conf import get_settings
+from django_sidekick.conf import LEVELS, get_settings
 from django_sidekick.exceptions import ArgumentError
 from django_sidekick.feature import Feature, load_features
 from django_sidekick.wire import arguments
@@ -233,6 +233,7 @@ def problems_of(job_class: type[Any]) -> list[str]:
     queue = job_class.__dict__.get("queue_as", job_class.queue_as)
     if not isinstance(queue, str) and not callable(queue):
         problems.append(f"queue_as must be a queue's name or a callable, not {queue!r}.")
+    problems += _history_problems(job_class)
     parameters = inspect.signature(job_class.perform).parameters.values()
     names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     if job_class.class_name and names and not job_class.kwargs:
@@ -240,4 +241,13 @@ def problems_of(job_class: type[Any]) -> list[str]:
             f"class_name = {job_class.class_name!r} shares the job with Ruby, which has no keyword-only "
             f"arguments ({', '.join(names)}): make them positional, or say kwargs = True."
         )
+    return problems
+
+
+def _history_problems(job_class: type[Any]) -> list[str]:
+    problems = []
+    if job_class.history is not None and job_class.history not in LEVELS:
+        problems.append(f"history must be None or one of {', '.join(LEVELS)}, not {job_class.history!r}.")
+    if isinstance(job_class.redact, str) or not all(isinstance(name, str) for name in job_class.redact):
+        problems.append(f"redact must be a list of names, not {job_class.redact!r}.")
     return problems

@@ -1,4 +1,4 @@
-"""Putting a worker together: settings, sidekiq.yml and command line into processes that run."""
+"""Putting a worker together: options into processes that run."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import django
-from django.conf import settings as django_settings
 
 from django_sidekick import checks
 from django_sidekick.broker import embedded, health
 from django_sidekick.broker.backlog import Backlog
+from django_sidekick.broker.events import EventStream
 from django_sidekick.broker.patience import Absence
 from django_sidekick.broker.quarantine import quarantine_of
 from django_sidekick.broker.recovery import OwnerRegister
-from django_sidekick.conf import get_settings
-from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.feature import Feature, load_features
+from django_sidekick.history.recorder import Recorder
+from django_sidekick.jobs import mirrored
 from django_sidekick.jobs.execute import Executor, build_executor
+from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.management import logs
-from django_sidekick.worker import bell, child, collector, configfile, leash, stacks, turns
-from django_sidekick.worker.blame import Acquittal, EventsOf
+from django_sidekick.management.arguments import Arguments, worker_options
+from django_sidekick.worker import bell, child, collector, leash, stacks, turns
+from django_sidekick.worker.blame import Acquittal
 from django_sidekick.worker.custody import Custody
 from django_sidekick.worker.drain import Drain
 from django_sidekick.worker.joblog import JobLog
@@ -36,33 +35,11 @@ from django_sidekick.worker.offspring import Role
 from django_sidekick.worker.options import WorkerOptions
 from django_sidekick.worker.reexec import Renewal, command, is_rehearsal
 from django_sidekick.worker.reload import Reloader
-from django_sidekick.worker.service import Service
+from django_sidekick.worker.service import Actor, Service
 from django_sidekick.worker.supervisor import Supervisor
 from django_sidekick.worker.threads import Wake
 
 logger = logging.getLogger("sidekick")
-
-SETTINGS_OF_FILE = {
-    "max_retries": "max_retries",
-    "dead_max_jobs": "dead_max_jobs",
-    "dead_timeout_in_seconds": "dead_timeout_s",
-}
-"""Which fields of Settings a sidekiq.yml replaces, by Sidekiq's names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arguments:
-    """The command line; None where it says nothing."""
-
-    queues: tuple[str, ...] = ()
-    concurrency: int | None = None
-    processes: int | None = None
-    timeout_s: float | None = None
-    config_file: str | None = None
-    environment: str = ""
-    tag: str = ""
-    drain: bool = False
-    reload: bool = False
 
 
 def run_worker(arguments: Arguments) -> None:
@@ -90,13 +67,15 @@ def run_worker(arguments: Arguments) -> None:
 class Crew:
     """What all processes of a worker have in common, loaded once before the first fork.
 
-    `events_of`: makes the blob of events that goes with an acknowledgement; None writes none.
+    `events_of`: makes the blob of events that goes with an acknowledgement, in place of what the settings ask for;
+    no recorder reads these.
     """
 
     def __init__(self, options: WorkerOptions, events_of: EventsOf | None = None) -> None:
         settings = options.settings
         self._options = options
-        self._events_of = events_of
+        self._events_of = events_of or mirrored.events_of(settings, JOBS)
+        self._is_mirrored = self._events_of is not None and events_of is None
         self._leash = leash.taken()
         self._job_log = JobLog(settings.log_format) if settings.log_jobs else None
         logs.set_up(settings, verbose=options.verbose)
@@ -154,7 +133,7 @@ class Crew:
     def _process(self, link: Link | None) -> child.Child:
         collector.relax()
         process = child.Child(
-            self._options, self._executor, self._job_log, self._events_of, link
+            self._options, self._executor, self._job_log, self._events_of, link, self._actors
         )
         _handle(
             SIGTERM=process.ask_stop,
@@ -166,7 +145,7 @@ class Crew:
 
     def _done_when(self, process: child.Child) -> Callable[[], bool]:
         """Return what is asked now and then: whether the process is to end though nobody told it to."""
-        is_drained = _drained_when(self._options, process)
+        is_drained = _drained_when(self._options, process, waits_for_mirror=self._is_mirrored)
 
         def is_done() -> bool:
             if self._leash:
@@ -175,76 +154,39 @@ class Crew:
 
         return is_done
 
+    def _actors(self) -> list[Actor]:
+        """Made after the fork: what they connect is this process' own."""
+        return [Recorder(self._options.settings, JOBS)] if self._is_mirrored else []
+
     def _service(self) -> Service:
         options = self._options
-        return Service(options.settings, self._events_of, options.quarantined)
+        return Service(options.settings, self._events_of, self._actors(), options.quarantined)
 
     def _serve(self, link: Link) -> None:
         service, woken = self._service(), Wake(link)
-        _handle(
-            SIGTERM=woken.set, SIGINT=_nothing, SIGTSTP=_nothing, SIGTTIN=stacks.dump_stacks
-        )
+        _handle(SIGTERM=woken.set, SIGINT=_nothing, SIGTSTP=_nothing, SIGTTIN=stacks.dump_stacks)
         service.start()
         link.tell("ready")
         while not woken.wait(60.0) and not link.is_broken:
             pass
-        service.patience.give_up()
+        for patience in service.patiences:
+            patience.give_up()
         service.stop()
 
 
-def worker_options(arguments: Arguments) -> WorkerOptions:
-    """Return the options in force: the command line wins over sidekiq.yml, which wins over the settings."""
-    settings = get_settings()
-    path, document = _config_file(arguments)
-    served = {name: document[key] for key, name in SETTINGS_OF_FILE.items() if key in document}
-    settings = replace(settings, **served)
-    queues = configfile.parse_queues(list(arguments.queues), "runworker -q")
-    concurrency = _first(arguments.concurrency, document.get("concurrency"), settings.concurrency)
-    timeout_s = _first(
-        arguments.timeout_s, document.get("timeout"), settings.shutdown_timeout_s
-    )
-    processes = _first(arguments.processes, settings.processes)
-    if concurrency < 1 or timeout_s < 0 or processes < 0:
-        raise ConfigurationError(
-            "runworker: -c must be at least 1, -p and -t must not be negative."
-        )
-    return WorkerOptions(
-        settings=settings,
-        queues=queues or document.get("queues") or settings.queues,
-        concurrency=concurrency,
-        shutdown_timeout_s=float(timeout_s),
-        processes=processes if hasattr(os, "fork") else 0,
-        tag=arguments.tag or str(document.get("tag") or _base_dir().name),
-        labels=document.get("labels", ()),
-        drain=arguments.drain,
-        verbose=document.get("verbose", False),
-        config_file=path,
-    )
-
-
-def _config_file(arguments: Arguments) -> tuple[Path | None, dict[str, Any]]:
-    path = Path(arguments.config_file) if arguments.config_file else configfile.find(_base_dir())
-    if path is None:
-        return None, {}
-    environment = arguments.environment or os.environ.get("DJANGO_ENV", "")
-    return path, configfile.read(path, environment)
-
-
-def _base_dir() -> Path:
-    return Path(getattr(django_settings, "BASE_DIR", None) or Path.cwd())
-
-
-def _first(*values: Any) -> Any:
-    return next(value for value in values if value is not None)
-
-
-def _drained_when(options: WorkerOptions, process: child.Child) -> Callable[[], bool]:
+def _drained_when(
+    options: WorkerOptions, process: child.Child, *, waits_for_mirror: bool
+) -> Callable[[], bool]:
     if not options.drain:
         return lambda: False
     own = process.ownership
     owners = OwnerRegister(own.client, options.settings)
     suspects = [quarantine_of(name) for name in options.quarantined]
-    return Drain(Backlog(own.client, own.keys, [*own.queues, *suspects]), owners, own).is_done
+    drain = Drain(Backlog(own.client, own.keys, [*own.queues, *suspects]), owners, own)
+    if not waits_for_mirror:
+        return drain.is_done
+    stream = EventStream(own.client, own.keys)
+    return lambda: drain.is_done() and own.patience.call(stream.is_written)
 
 
 def _handle(**actions: Callable[[], None]) -> None:

@@ -30,6 +30,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('stream', models.CharField(max_length=255, primary_key=True, serialize=False)),
                 ('position', models.CharField(default='0-0', max_length=64)),
+                ('generation', models.CharField(default='', max_length=32)),
                 ('changed_at', models.DateTimeField(null=True)),
             ],
             options={

@@ -20,6 +20,8 @@ from django_sidekick.wire import codec, long_numbers
 
 MESSAGE_LENGTH = 10_000
 LONGEST_BACKTRACE = 1_000_000
+BACKTRACE_LENGTH = 20_000
+FRAMES = 100
 JIDS_A_LOOK = 5_000
 """Jids made with one look at the clock, in less than a millisecond: far fewer than the counter tells apart."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -146,6 +148,15 @@ def error_message(error: BaseException) -> str:
         return scrub(str(error)[:MESSAGE_LENGTH])
     except Exception:  # noqa: BLE001 a user's __str__ may do anything
         return "!!! ERROR MESSAGE THREW AN ERROR !!!"
+
+
+def error_backtrace(error: BaseException) -> str:
+    """Return the error as Python prints it, the innermost frame last: the last 20,000 characters of it. Never raise."""
+    try:
+        lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-FRAMES)
+        return scrub("".join(lines)[-BACKTRACE_LENGTH:])
+    except Exception:  # noqa: BLE001 as above; it may also be nested too deeply to be printed
+        return ""
 
 
 def encode_backtrace(error: BaseException, keep: object) -> str | None:

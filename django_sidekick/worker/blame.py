@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from django_sidekick.broker import settling
@@ -16,6 +16,7 @@ from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings
 from django_sidekick.exceptions import MalformedPayload, ProcessDied
 from django_sidekick.feature import Feature
+from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.jobs.retry import Failure, RetryRules, with_error
 from django_sidekick.wire import codec
 from django_sidekick.wire.outcome import Delivery, FollowUp, Outcome
@@ -24,7 +25,6 @@ from django_sidekick.wire.payload import parse
 logger = logging.getLogger("sidekick")
 
 SUSPECT_AT, DEAD_AT = 2, 3
-EventsOf = Callable[[Sequence[Outcome]], bytes]
 
 
 def verdict(
@@ -95,7 +95,7 @@ class Blame:
         )
         obituary = Obituary(error.identity, error.times, home_of(delivery.queue), delivery.raw)
         outcome = outcome._replace(follow_ups=announce(obituary, self._keys))
-        return with_event(outcome, self._keys, self._events_of)
+        return with_event(error.identity, outcome, self._keys, self._events_of)
 
 
 class Acquittal(Feature):
@@ -111,12 +111,14 @@ class Acquittal(Feature):
         return (FollowUp("DEL", self._keys.crashes(name_of(outcome.delivery.raw)), ()),)
 
 
-def with_event(outcome: Outcome, keys: Keys, events_of: EventsOf | None) -> Outcome:
-    """Return an outcome that is settled on behalf of the dead, with its event if events are written."""
-    if events_of is None:
+def with_event(
+    identity: str, outcome: Outcome, keys: Keys, events_of: EventsOf | None
+) -> Outcome:
+    """Return an outcome that is settled on behalf of the dead, with its event if it is told of."""
+    blob = events_of(identity, [outcome]) if events_of else b""
+    if not blob:
         return outcome
-    event = settling.event(keys, events_of([outcome]))
-    return outcome._replace(follow_ups=(*outcome.follow_ups, event))
+    return outcome._replace(follow_ups=(*outcome.follow_ups, *settling.event(keys, blob)))
 
 
 def name_of(raw: bytes) -> str:

@@ -17,7 +17,7 @@ from django_sidekick.broker.ownership import Ownership
 from django_sidekick.broker.patience import Absence, Patience
 from django_sidekick.exceptions import BrokerUnavailable
 from django_sidekick.jobs.execute import Executor
-from django_sidekick.wire.outcome import Outcome
+from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.worker import turns
 from django_sidekick.worker.display import Display, ProcessInfo, resident_kib
 from django_sidekick.worker.heartbeat import CountWriter, Heartbeat
@@ -30,7 +30,7 @@ from django_sidekick.worker.listeners import announce
 from django_sidekick.worker.options import WorkerOptions
 from django_sidekick.worker.prefetch import LARGEST_BATCH
 from django_sidekick.worker.recovery import Lease
-from django_sidekick.worker.service import Service
+from django_sidekick.worker.service import Actor, Service
 from django_sidekick.worker.stacks import dump_stacks
 from django_sidekick.worker.threads import Ticker, Wake
 
@@ -46,7 +46,7 @@ class Child:
     """All actors of one process. Signal handlers only set flags here; `run` is the main thread's loop.
 
     With a `link` it has a supervisor, which renews its lease too, shows it, and recovers it; it drains when the
-    link breaks, for then the supervisor is dead. Without one it shows itself, and does a service's work.
+    link breaks, for then the supervisor is dead. Without one it shows itself, and does a service's work, with `actors`.
     """
 
     def __init__(
@@ -54,8 +54,9 @@ class Child:
         options: WorkerOptions,
         executor: Executor,
         job_log: JobLog | None = None,
-        events_of: Callable[[Sequence[Outcome]], bytes] | None = None,
+        events_of: EventsOf | None = None,
         link: Link | None = None,
+        actors: Callable[[], Sequence[Actor]] = tuple,
     ) -> None:
         self.options = options
         self.ownership = Ownership(options.settings, [name for name, _ in options.queues])
@@ -65,7 +66,7 @@ class Child:
         )
         self.link = link
         self.ownership.on_new_identity = partial(self._tell, "identity")
-        self.service = None if link else Service(options.settings, events_of)
+        self.service = None if link else Service(options.settings, events_of, actors())
         self._job_log = job_log
         self._woken = Wake(link)
         self._counts_jobs = False
@@ -296,4 +297,4 @@ class Child:
 
     def _patiences(self) -> list[Patience]:
         own = self.ownership.patience
-        return [own, self.service.patience] if self.service else [own]
+        return [own, *self.service.patiences] if self.service else [own]

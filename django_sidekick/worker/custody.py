@@ -17,8 +17,8 @@ from django_sidekick.broker.quarantine import Quarantine
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.broker.waiting import BLOCK_S
 from django_sidekick.exceptions import BrokerUnavailable, Fenced
+from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.worker import journal
-from django_sidekick.worker.blame import EventsOf
 from django_sidekick.worker.display import BEAT_S, Display, ProcessInfo
 from django_sidekick.worker.options import WorkerOptions
 from django_sidekick.worker.recovery import TakeOver

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from django_sidekick.broker.ownership import Ownership
 from django_sidekick.exceptions import BrokerUnavailable, Fenced, Shutdown
 from django_sidekick.jobs.execute import Executor
+from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.middleware import current_job
 from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
 from django_sidekick.worker.eventloop import EventLoop
@@ -45,7 +46,7 @@ class Intake:
         next_order: Callable[[], Sequence[int]],
         journal: Journal,
         sizes: Sizes,
-        events_of: Callable[[Sequence[Outcome]], bytes] | None = None,
+        events_of: EventsOf | None = None,
     ) -> None:
         self.ownership = ownership
         self.journal = journal
@@ -293,4 +294,4 @@ class Intake:
             logger.info("Finished jobs could not be acknowledged: they stay in flight and run again.")
 
     def _events(self, finished: list[Outcome]) -> bytes:
-        return self._events_of(finished) if self._events_of and finished else b""
+        return self._events_of(self.ownership.identity, finished) if self._events_of and finished else b""

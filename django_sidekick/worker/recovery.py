@@ -17,10 +17,11 @@ from django_sidekick.broker.patience import REFUSALS, Patience
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings
 from django_sidekick.exceptions import Fenced
+from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.wire.outcome import Delivery, Outcome
 from django_sidekick.wire.payload import parse
 from django_sidekick.worker import journal
-from django_sidekick.worker.blame import Blame, EventsOf, with_event
+from django_sidekick.worker.blame import Blame, with_event
 from django_sidekick.worker.display import pid_of
 from django_sidekick.worker.intake import Intake
 from django_sidekick.worker.journal import Entries
@@ -100,7 +101,7 @@ class TakeOver:
             delivery = Delivery(tag, queues[tag % MAX_QUEUES], raw)
             _, started_at_s, duration_s, kind = entries.finished[tag]
             outcome = Outcome(kind, delivery, parse(raw), started_at_s, duration_s)
-            outcomes.append(with_event(outcome, self._keys, self._events_of))
+            outcomes.append(with_event(identity, outcome, self._keys, self._events_of))
         return self._owners.settle(identity, outcomes) if outcomes else 0
 
     def _judge(self, identity: str, queues: list[str], entries: Entries) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import time
 
-from django_sidekick.broker.due import LEASE_S, DueJobs, DueWatch, SchedulerLease
+from django_sidekick.broker.due import DueJobs, DueWatch
+from django_sidekick.broker.leadership import Leadership
 from django_sidekick.broker.patience import Patience
 from django_sidekick.exceptions import BrokerUnavailable
 
@@ -22,17 +23,16 @@ class Scheduler:
     """
 
     def __init__(
-        self, jobs: DueJobs, watch: DueWatch, lease: SchedulerLease, patience: Patience
+        self, jobs: DueJobs, watch: DueWatch, lease: Leadership, patience: Patience
     ) -> None:
         self._jobs = jobs
         self._watch = watch
         self._lease = lease
         self._patience = patience
-        self._leads_until = float("-inf")
 
     def turn(self) -> float:
         """Move one slice, or sleep. Return the seconds to rest before the next turn."""
-        if not self._leads():
+        if not self._lease.holds():
             if self._patience.call(self._jobs.enqueue_due):
                 return REST_S
             return FOLLOW_EVERY_S * random.uniform(0.5, 1.0)
@@ -53,16 +53,4 @@ class Scheduler:
 
     def resign(self) -> None:
         """Let another lead at once; harmless if another does, or Redis is away."""
-        try:
-            self._patience.call(self._lease.resign, deadline=time.monotonic())
-        except BrokerUnavailable:
-            return
-
-    def _leads(self) -> bool:
-        now = time.monotonic()
-        if now < self._leads_until:
-            return True
-        if self._patience.call(self._lease.hold):
-            self._leads_until = now + LEASE_S / 3
-            return True
-        return False
+        self._lease.resign()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Protocol
 
 from django_sidekick.broker import connection
-from django_sidekick.broker.due import DueJobs, DueWatch, SchedulerLease
+from django_sidekick.broker.due import DueJobs, DueWatch
 from django_sidekick.broker.keys import Keys
+from django_sidekick.broker.leadership import Leadership
 from django_sidekick.broker.ownership import new_identity
 from django_sidekick.broker.patience import Patience
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings
-from django_sidekick.worker.blame import EventsOf
+from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.worker.mourner import Mourner
 from django_sidekick.worker.recovery import Recovery, TakeOver, sweep_journals
 from django_sidekick.worker.scheduler import Scheduler
@@ -21,6 +23,23 @@ from django_sidekick.worker.threads import Ticker
 logger = logging.getLogger("sidekick")
 
 SWEEP_EVERY_S = 600.0
+LAST_TURN_S = 2.0
+
+
+class Actor(Protocol):
+    """Something more that a service does, handed in by whoever composes it. Its thread calls `turn` as a Ticker does."""
+
+    name: str
+    patience: Patience
+
+    def turn(self) -> float:
+        """Do a little. Return the seconds to rest before the next turn."""
+
+    def stop(self) -> None:
+        """Let the turn that is under way be the last one."""
+
+    def resign(self) -> None:
+        """Leave the rest to others; called when the last turn has ended."""
 
 
 class Service:
@@ -34,16 +53,18 @@ class Service:
         self,
         settings: Settings,
         events_of: EventsOf | None = None,
+        actors: Sequence[Actor] = (),
         quarantined: Collection[str] = (),
     ) -> None:
         self._settings = settings
+        self._actors = {actor: Ticker(actor.name, actor.turn) for actor in actors}
         self._client = connection.worker_client(settings)
         self.patience = Patience(self._client)
         self.owners = OwnerRegister(self._client, settings)
         keys = Keys(settings.key_prefix)
         self._watch = DueWatch(settings, keys)
         jobs = DueJobs(self._client, settings)
-        lease = SchedulerLease(self._client, keys, new_identity())
+        lease = Leadership(self._client, keys.scheduler, new_identity(), self.patience)
         self._scheduler = Scheduler(jobs, self._watch, lease, self.patience)
         take_over = TakeOver(self.owners, settings, events_of, quarantined)
         recovery = Recovery(self.owners, take_over, self.patience)
@@ -53,7 +74,13 @@ class Service:
             Ticker("recovery", recovery.turn),
             Ticker("sweep", self._sweep),
             Ticker("mourner", Mourner(self._client, settings, self.patience).turn),
+            *self._actors.values(),
         ]
+
+    @property
+    def patiences(self) -> list[Patience]:
+        """All that may wait for Redis."""
+        return [self.patience, *(actor.patience for actor in self._actors)]
 
     def start(self) -> None:
         """Start the threads; each waits for Redis as long as it takes."""
@@ -68,10 +95,15 @@ class Service:
     def stop(self) -> None:
         """Stop all threads. What is under way in Redis is one script, and ends."""
         self.stop_scheduling()
+        for actor in self._actors:
+            actor.stop()
         for ticker in self._tickers:
             ticker.stop()
         self._schedule.join(1.0)
         self._scheduler.resign()
+        for actor, ticker in self._actors.items():
+            ticker.join(LAST_TURN_S)
+            actor.resign()
 
     def _sweep(self) -> float:
         sweep_journals(self._settings.runtime_dir, self._is_known)

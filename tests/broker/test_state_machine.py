@@ -163,7 +163,7 @@ class Jobs(World):
             self._outcome(delivery, "done" if delivery.tag in owner.finished else kind)
             for delivery, kind in zip(owner.held, ends, strict=False)
         ]
-        blob = events_of(finished) if with_events else b""
+        blob = events_of("", finished) if with_events else b""
         if owner.is_fenced:
             return self._refused(lambda: owner.own.acknowledge(finished, blob))
         if by_fetch:
@@ -174,7 +174,7 @@ class Jobs(World):
         owner.settled += finished
         owner.held = [delivery for delivery in owner.held if delivery.tag not in {o.delivery.tag for o in finished}]
         if again:
-            assert owner.own.acknowledge(owner.settled, events_of(owner.settled)) == 0
+            assert owner.own.acknowledge(owner.settled, events_of("", owner.settled)) == 0
         return None
 
     @precondition(lambda self: any(owner.settled for owner in self.owners))
@@ -184,8 +184,8 @@ class Jobs(World):
         settled = [owner for owner in self.owners if owner.settled]
         owner = settled[number % len(settled)]
         if owner.is_fenced:
-            return self._refused(lambda: owner.own.acknowledge(owner.settled, events_of(owner.settled)))
-        assert owner.own.acknowledge(owner.settled, events_of(owner.settled)) == 0
+            return self._refused(lambda: owner.own.acknowledge(owner.settled, events_of("", owner.settled)))
+        assert owner.own.acknowledge(owner.settled, events_of("", owner.settled)) == 0
         return None
 
     @precondition(_holders)

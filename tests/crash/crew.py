@@ -1,6 +1,6 @@
 """A worker that writes events: all that `runworker` puts together, in a process group of its own.
 
-`runworker` has no history yet, so that nobody gives it an `events_of`; here the tests' own goes in.
+Its events are the tests' own, which no recorder reads; or, with `history`, those of the mirror.
 """
 
 from __future__ import annotations
@@ -30,15 +30,17 @@ def main() -> None:
     django.setup()
     from django.test import override_settings
 
-    settings = {"REDIS": order["url"], "RUNTIME_DIR": order["runtime_dir"], "LOG_JOBS": False}
+    settings = {"REDIS": order["url"], "RUNTIME_DIR": order["runtime_dir"], "LOG_JOBS": False, "HISTORY": order["history"]}
     override_settings(SIDEKICK=settings).enable()
 
-    from django_sidekick.management.workers import Arguments, Crew, worker_options
+    from django_sidekick.management.arguments import Arguments, worker_options
+    from django_sidekick.management.workers import Crew
     from django_sidekick.worker import offspring
     from tests.crash.jobs import events_of
 
     offspring.BirthControl.pause_s = lambda self, lifetime_s: 0.0  # children are killed young here
-    crew = Crew(worker_options(Arguments(**order["words"])), events_of)
+    own = events_of if order["history"] == "off" else None
+    crew = Crew(worker_options(Arguments(**order["words"])), own)
     if order["words"]["processes"]:
         crew.run_supervised()
     else:
@@ -46,17 +48,18 @@ def main() -> None:
 
 
 class CrewProcess(WorkerProcess):
-    """One such worker. `words`: see management.workers.Arguments."""
+    """One such worker. `words`: see management.arguments.Arguments. `history`: the environment of one that writes it."""
 
-    def __init__(self, ledger: Ledger, url: str, **words: Any) -> None:
+    def __init__(self, ledger: Ledger, url: str, *, history: dict[str, str] | None = None, **words: Any) -> None:
         order = {
             "url": url, "ledger": str(ledger.path), "runtime_dir": str(ledger.path.parent / "run"),
+            "history": "finished" if history else "off",
             "words": {"processes": 2, "concurrency": 5, **words},
         }  # fmt: skip
         self.log = Path(tempfile.mkstemp(prefix="sidekick-crew-")[1])
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.crash.crew", json.dumps(order)],
-            env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(ROOT), **(history or {})},
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=self.log.open("w"),
@@ -90,7 +93,7 @@ def left(redis: Any) -> list[bytes]:
     A name whose wait was cut off is remembered for 10 s, fenced and holding nothing: it is nobody's.
     """
     names = [key for key in redis.keys("*") if key.startswith((b"sk:", b"queue:", b"retry", b"schedule"))]
-    names = [name for name in names if name != b"sk:events" and not name.startswith((b"sk:push:", b"sk:crashes:"))]
+    names = [name for name in names if not name.startswith((b"sk:events", b"sk:push:", b"sk:crashes:"))]
     remembered = {b"sk:inflight:" + owner for owner in redis.zrange("sk:owners", 0, -1)}
     remembered = {name for name in remembered if set(redis.hkeys(name)) <= {b"fenced", b"queues"}}
     if {b"sk:inflight:" + owner for owner in redis.zrange("sk:owners", 0, -1)} == remembered:

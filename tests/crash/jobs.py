@@ -40,7 +40,7 @@ def note(what: str, number: int) -> None:
         os.close(descriptor)
 
 
-def events_of(outcomes: Sequence[Outcome]) -> bytes:
+def events_of(worker: str, outcomes: Sequence[Outcome]) -> bytes:
     """One blob: which job ended how."""
     named = [[json.loads(o.delivery.raw)["args"][0], o.kind] for o in outcomes if o.payload]
     return json.dumps(named).encode()

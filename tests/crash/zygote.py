@@ -36,7 +36,7 @@ def become(order: dict[str, Any]) -> None:
         os.environ["SIDEKICK_TEST_LEDGER"] = order["ledger"]
         from django.test import override_settings
 
-        settings = {"REDIS": order["url"], "RUNTIME_DIR": order["runtime_dir"], "LOG_JOBS": False}
+        settings = {"REDIS": order["url"], "RUNTIME_DIR": order["runtime_dir"], "LOG_JOBS": False, "HISTORY": "off"}
         override_settings(SIDEKICK=settings).enable()
         roles = {"worker": work, "client": push}
         roles[order["role"]](order)
@@ -49,7 +49,8 @@ def become(order: dict[str, Any]) -> None:
 
 
 def work(order: dict[str, Any]) -> None:
-    from django_sidekick.management.workers import Arguments, Crew, worker_options
+    from django_sidekick.management.arguments import Arguments, worker_options
+    from django_sidekick.management.workers import Crew
     from tests.crash.jobs import events_of
 
     options = worker_options(Arguments(processes=0, **order["words"]))

@@ -7,7 +7,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_sidekick.exceptions import ConfigurationError
-from django_sidekick.management.workers import Arguments, Crew, worker_options
+from django_sidekick.management.arguments import Arguments, worker_options
+from django_sidekick.management.workers import Crew
 from django_sidekick.worker import configfile
 
 JID = "d" * 24

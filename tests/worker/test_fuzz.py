@@ -28,7 +28,7 @@ ADDED = {
 }  # fmt: skip
 
 
-def events_of(outcomes):
+def events_of(worker, outcomes):
     """Say of each outcome what it was and where it goes: written only with its acknowledgement."""
     texts = [[o.kind, *(base64.b64encode(raw or b"").decode() for raw in (o.delivery.raw, o.member))] for o in outcomes]
     return json.dumps(texts).encode()

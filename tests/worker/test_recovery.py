@@ -35,7 +35,7 @@ class Dead:
         return self.own.fetch(range(len(self.own.queues)), count, [])
 
 
-def events_of(outcomes):
+def events_of(worker, outcomes):
     return json.dumps([[o.delivery.tag, o.kind, o.started_at_s, o.duration_s] for o in outcomes]).encode()
 
 

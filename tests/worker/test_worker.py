@@ -218,7 +218,7 @@ def test_without_events_no_stream_is_written(redis):
 
 
 def test_events_ride_with_the_acknowledgement(redis):
-    events_of = lambda outcomes: b",".join(o.payload["jid"].encode() for o in outcomes)  # noqa: E731
+    events_of = lambda worker, outcomes: b",".join(o.payload["jid"].encode() for o in outcomes)  # noqa: E731
     jids = NoopJob.perform_bulk([(i,) for i in range(200)])
 
     with running(child(events_of=events_of)) as worker:

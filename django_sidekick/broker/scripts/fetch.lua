@@ -6,6 +6,7 @@
 --          queues (0-255), then as settle() reads them
 -- RETURNS  {} or {"index:count,…|index,…", payload, payload, …}: what was taken, and which queues are paused;
 --          nil if nothing was looked at: 'once', and this number has a batch; or the number is of the past
+--          "|*": all of them for now, for the stream of events is full and its reader is waited for;
 --          FENCED if this process' jobs were taken over
 --          tag of a job = sequence * 256 + index of its queue
 -- ATOMIC   a job is on its queue or in the hash; the same sequence number gives the same batch again. A call whose
@@ -32,7 +33,11 @@ end
 
 -- Nothing is taken from a paused queue; what a wait took before it was paused goes back to its front, the oldest
 -- last. What fits nowhere stays where it is: an error here would lose what was popped before.
-local paused, names = {}, {}
+local paused, names, at = {}, {}, 5 + queues
+local is_full = ARGV[at] == 'throttle' and tonumber(redis.call('GET', ARGV[at + 3]) or 0) >= tonumber(ARGV[at + 2])
+if is_full then
+  for turn = 1, queues do paused[tonumber(ARGV[4 + turn])] = true end
+end
 if redis.call('EXISTS', KEYS[3]) == 1 then
   local index = 0
   for name in string.gmatch(redis.call('HGET', inflight, 'queues') .. '\n', '(.-)\n') do
@@ -77,6 +82,7 @@ for turn = 1, queues do
   local index = tonumber(ARGV[4 + turn])
   if not paused[index] then take(KEYS[4 + turn], missing, index) end
 end
+if is_full then return {'|*'} end
 if #hash == 0 and #names == 0 then return {} end
 local summary = table.concat(counts, ',')
 out[1] = summary .. '|' .. table.concat(names, ',')

@@ -1,8 +1,8 @@
--- Become, or stay, the one that moves due jobs.
+-- Become, or stay, the one that moves due jobs, or that writes events into SQL.
 -- KEYS     1 leader
 -- ARGV     1 name of the asking service, 2 lease in ms
 -- RETURNS  1 it leads, 0 another does
--- ATOMIC   one leads; two for a moment would do no harm, for each move of a job is one script
+-- ATOMIC   one leads; two for a moment do no harm: each move of a job is one script, and SQL knows what is written
 -- COST     O(1)
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])

@@ -1,11 +1,15 @@
 -- Put new jobs on their queues and into the schedule, once for each token.
--- KEYS     1 push token, 2 set of queue names, 3 schedule, 4.. one list a queue
+-- KEYS     1 push token, 2 set of queue names, 3 schedule, 4.. one list a queue; with events, at the end: their
+--          stream, the number of its bytes, the number of dropped events
 -- ARGV     1 life of the token in s, 2 channel that is told of scheduled jobs, 3 their number, for each:
---          score in epoch s, payload; then for each queue of KEYS: its name, number of payloads, payloads
+--          score in epoch s, payload; then for each queue of KEYS: its name, number of payloads, payloads;
+--          then, with events, the most bytes of their stream, and the blobs; last: the number of blobs
 -- RETURNS  1 pushed, 0 pushed before by the same token; WRONGTYPE if a key is no list (no set): nothing is pushed
 -- ATOMIC   all jobs or none; SET comes first so that a server out of memory refuses before anything moves
 -- COST     O(jobs + queues), O(log n) for each scheduled one
-for key = 3, #KEYS do
+local blobs = tonumber(ARGV[#ARGV])
+local last_queue = blobs > 0 and #KEYS - 3 or #KEYS
+for key = 3, last_queue do
   local kind, wanted = redis.call('TYPE', KEYS[key])['ok'], key == 3 and 'zset' or 'list'
   if kind ~= 'none' and kind ~= wanted then
     return redis.error_reply('WRONGTYPE ' .. KEYS[key] .. ' is a ' .. kind .. ', no ' .. wanted)
@@ -18,12 +22,21 @@ for _ = 1, scheduled do
   at = at + 2
 end
 if scheduled > 0 then redis.call('PUBLISH', ARGV[2], scheduled) end
-for queue = 4, #KEYS do
+for queue = 4, last_queue do
   local last = at + 1 + tonumber(ARGV[at + 1])
   redis.call('SADD', KEYS[2], ARGV[at])
   for first = at + 2, last, 4000 do
     redis.call('LPUSH', KEYS[queue], unpack(ARGV, first, math.min(first + 3999, last)))
   end
   at = last + 1
+end
+for blob = #ARGV - blobs, #ARGV - 1 do
+  local bytes = tonumber(redis.call('GET', KEYS[#KEYS - 1]) or 0)
+  local written = bytes < tonumber(ARGV[at]) and redis.pcall('XADD', KEYS[#KEYS - 2], '*', 'b', ARGV[blob])
+  if type(written) == 'string' then
+    redis.call('INCRBY', KEYS[#KEYS - 1], #ARGV[blob])
+  else
+    redis.call('INCRBY', KEYS[#KEYS], string.match(ARGV[blob], '^(%d+)\n') or 1)
+  end
 end
 return 1

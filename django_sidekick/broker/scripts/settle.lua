@@ -9,14 +9,22 @@ local function epoch_of(inflight)
 end
 
 -- Take finished jobs out of the in-flight hash, with all that belongs to their end.
--- ARGV from `at`: events blob ('' = none), its stream's length limit, number of plain tags, tags;
+-- ARGV from `at`: how the stream is bounded ('' = no event comes with this call, 'drop' or 'throttle'), and if it is:
+-- events blob ('' = none), most bytes, key of their number, key of the number of dropped events; then:
+-- number of plain tags, tags;
 -- number of moved jobs, for each: tag, number of commands, for each: 'must' or 'may', its size, its words.
 -- A moved job's commands run only if it is still held here, and before it is let go, so that an error in
 -- a 'must' leaves it held; the error of a 'may' (a feature's follow-up) is passed over.
--- The events are written if this call settled every one of its jobs: a repeated call settles none.
+-- The events are written if this call settled every one of its jobs: a repeated call settles none. No error and no
+-- full stream keeps a job: its event is counted as dropped.
 local function settle(inflight, events, at)
-  local blob, limit, plain = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-  local settled, first = 0, at + 3
+  local bound, blob, limit, bytes, dropped = ARGV[at], '', 0, nil, nil
+  if bound ~= '' then
+    blob, limit, bytes, dropped = ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4]
+    at = at + 4
+  end
+  local plain = tonumber(ARGV[at + 1])
+  local settled, first = 0, at + 2
   local last = first + plain - 1
   for i = first, last, 4000 do
     settled = settled + redis.call('HDEL', inflight, unpack(ARGV, i, math.min(i + 3999, last)))
@@ -38,7 +46,13 @@ local function settle(inflight, events, at)
     if held then settled = settled + redis.call('HDEL', inflight, tag) end
   end
   if blob ~= '' and settled > 0 and settled == plain + moved then
-    redis.call('XADD', events, 'MAXLEN', '~', limit, '*', 'b', blob)
+    local held = bound == 'drop' and tonumber(redis.call('GET', bytes) or 0) or 0
+    local written = held < limit and redis.pcall('XADD', events, '*', 'b', blob)
+    if type(written) == 'string' then
+      redis.call('INCRBY', bytes, #blob)
+    else
+      redis.call('INCRBY', dropped, string.match(blob, '^(%d+)\n') or 1)
+    end
   end
   return settled
 end

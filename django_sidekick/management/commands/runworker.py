@@ -11,7 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.management import logs
-from django_sidekick.management.workers import Arguments, run_worker
+from django_sidekick.management.arguments import Arguments
+from django_sidekick.management.workers import run_worker
 
 
 class Command(BaseCommand):

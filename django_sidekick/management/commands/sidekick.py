@@ -12,15 +12,19 @@ from django.core.management.base import BaseCommand, CommandError
 from django_sidekick.broker import embedded
 from django_sidekick.broker.broker import get_broker
 from django_sidekick.broker.inspector import Inspector
-from django_sidekick.conf import get_settings
+from django_sidekick.conf import STATES, get_settings
 from django_sidekick.exceptions import SidekickError
+from django_sidekick.history import retention
 from django_sidekick.management.commands import runworker
+
+MOST_DIGITS = 6
+"""Of an age, its unit with them: no calendar reaches back further."""
 
 
 class Command(BaseCommand):
-    """Look after jobs from a shell: status, retry, kill, delete, pause, resume, a development Redis, a worker."""
+    """Look after jobs from a shell: status, prune, retry, kill, delete, pause, resume, a development Redis, a worker."""
 
-    help = "Look after jobs: worker, redis, status, retry, kill, delete, pause, resume."
+    help = "Look after jobs: worker, redis, status, prune, retry, kill, delete, pause, resume."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -30,6 +34,10 @@ class Command(BaseCommand):
         server = verbs.add_parser("redis", help="start a development Redis if none answers")
         server.add_argument("--stop", action="store_true", help="end the one that was started")
         verbs.add_parser("status", help="print the seven numbers and the queues")
+        old = verbs.add_parser("prune", help="delete old rows of the history")
+        old.add_argument("--older-than", type=age_s, metavar="AGE", help="such as 90m, 12h, 30d; without it, what the settings do not keep")
+        old.add_argument("--state", action="append", choices=STATES, default=[], help="of this state only; repeat for more")
+        old.add_argument("--dry-run", action="store_true", help="count them, and delete nothing")
         for verb, text in (
             ("retry", "put jobs of retry, dead or the schedule on their queues now"),
             ("kill", "move jobs to the dead set"),
@@ -50,6 +58,8 @@ class Command(BaseCommand):
                 runworker.Command().handle(**options)
             elif verb == "redis":
                 self._redis(stop=options["stop"])
+            elif verb == "prune":
+                self._prune(options["older_than"], tuple(options["state"]), dry_run=options["dry_run"])
             elif verb == "status":
                 self._status()
             elif verb in ("pause", "resume"):
@@ -68,10 +78,26 @@ class Command(BaseCommand):
         place = f"redis://{embedded.DEFAULT_HOST}:{embedded.DEFAULT_PORT}/0"
         self.stdout.write(f"{'started' if started else 'already answers'}: {place}")
 
+    def _prune(self, older_than_s: float | None, states: tuple[str, ...], *, dry_run: bool) -> None:
+        settings = get_settings()
+        if older_than_s is not None:
+            found = [retention.older_than(settings, older_than_s, states)]
+        elif states:
+            raise CommandError("--state needs --older-than.")
+        else:
+            found = list(retention.outdated(settings))
+        if dry_run:
+            self.stdout.write(f"{sum(rows.count() for rows in found)} rows would be deleted")
+        else:
+            deleted = sum(chunk for rows in found for chunk in retention.delete(rows))
+            self.stdout.write(f"{deleted} rows deleted")
+
     def _status(self) -> None:
         inspector = Inspector(get_broker())
         for name, count in _answered(inspector.sizes).items():
             self.stdout.write(f"{name:<10} {count:>10}")
+        if dropped := _answered(inspector.dropped_events):
+            self.stdout.write(f"{'events dropped':<10} {dropped:>6}")
         paused = _answered(inspector.paused)
         for name, count in _answered(inspector.queues).items():
             note = "  paused" if name in paused else ""
@@ -90,6 +116,14 @@ class Command(BaseCommand):
         self.stdout.write(f"{verb}: {len(jids) - len(missing)} of {len(jids)}")
         if missing:
             raise CommandError(f"not found where {verb} could act: {', '.join(missing)}")
+
+
+def age_s(text: str) -> float:
+    """Return the seconds of an age such as 90m, 12h or 30d. Raise ValueError for anything else."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+    if text[-1:] not in units or not text[:-1].isdecimal() or len(text) > MOST_DIGITS:
+        raise ValueError(f"{text!r} is no age")
+    return float(int(text[:-1]) * units[text[-1]])
 
 
 def _answered(ask: Callable[[], Any]) -> Any:

@@ -1,0 +1,181 @@
+"""How fast the mirror in SQL follows: rows committed a second, beside a bare upsert of the same rows.
+
+The floor writes rows that are ready, with one statement for many (SQLite, WAL) or COPY and an upsert (PostgreSQL), into
+the same table with the same indexes, 5,000 in a transaction. The worker runs no-op jobs on `-p 1`; the clock stops when
+all their rows are committed. At level full each job is written twice, by the floor too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import cpu_s, quantile, raw_job, redis_client, until, worker
+
+Figures = dict[str, float]
+BATCH = 5000
+
+
+def sqlite_rows(count: int) -> Figures:
+    return _rows(count, "sqlite")
+
+
+def sqlite_full(count: int) -> Figures:
+    return _rows(count, "sqlite", times=2)
+
+
+def postgresql_rows(count: int) -> Figures:
+    return _rows(count, "postgresql")
+
+
+def postgresql_full(count: int) -> Figures:
+    return _rows(count, "postgresql", times=2)
+
+
+def _rows(count: int, vendor: str, times: int = 1) -> Figures:
+    with _database(vendor):
+        floor = _floor(count, times)
+        _empty()
+        figures = _mirrored(count, vendor, times)
+    figures["of_floor"] = figures["rows_per_s"] / floor
+    return {"floor_rows_per_s": floor, **figures}
+
+
+@contextlib.contextmanager
+def _database(vendor: str) -> Iterator[None]:
+    """Make a database with the mirror's tables, and let this process and the worker use it."""
+    from django.core.management import call_command
+    from django.db import connections
+
+    from testproject.database import database
+    from tests.postgresql import PostgreSQL
+
+    with tempfile.TemporaryDirectory(prefix="sidekick-bench-") as folder, contextlib.ExitStack() as stack:
+        os.environ["BENCH_SQLITE"], os.environ["BENCH_DATABASE"] = str(Path(folder) / "db.sqlite3"), ""
+        if vendor == "postgresql":
+            cluster = PostgreSQL()
+            stack.callback(cluster.close)
+            os.environ["BENCH_DATABASE"] = cluster.url
+        connections["default"].close()
+        del connections["default"]
+        connections.settings["default"] = database(os.environ["BENCH_DATABASE"], Path(os.environ["BENCH_SQLITE"]))
+        connections.settings = connections.configure_settings(connections.settings)
+        call_command("migrate", verbosity=0)
+        yield
+        connections["default"].close()
+
+
+def _jobs(count: int) -> list[bytes]:
+    """Texts with jids that grow, as ours do."""
+    began = int(time.time() * 1000)
+    return [raw_job(jid=f"{began + number // 100:012x}{number:012x}", created_at=began, enqueued_at=began) for number in range(count)]
+
+
+def _floor(count: int, times: int) -> float:
+    from django.db import connection, transaction
+
+    from django_sidekick.conf import get_settings
+    from django_sidekick.history.arguments import Arguments
+    from django_sidekick.history.rows import Batch, fold
+    from django_sidekick.history.store import writer_of
+    from django_sidekick.wire import codec, event
+    from django_sidekick.wire.outcome import Delivery, Outcome
+
+    texts = _jobs(count)
+    outcomes = [Outcome("done", Delivery(0, "default", text), codec.loads(text), time.time(), 0.0001) for text in texts]
+    ended = event.decode(event.encode("bench:1:abc", outcomes))
+    pushed = event.decode(event.encode_moves("enqueued", texts, time.time()))
+    arguments = Arguments(get_settings(), {})
+    connection.ensure_connection()
+    writer: Any = writer_of(connection)
+    took = 0.0
+    for events in (pushed, ended)[-times:]:
+        for first in range(0, count, BATCH):
+            batch: Batch = fold(events[first : first + BATCH], arguments, print)
+            prepared = writer.prepare(batch)
+            began = time.perf_counter()
+            with transaction.atomic():
+                writer.write(prepared)
+            took += time.perf_counter() - began
+    return count * times / took
+
+
+def _empty() -> None:
+    from django_sidekick.models import JobAttempt, JobRecord
+
+    for model in (JobRecord, JobAttempt):
+        model.objects.all()._raw_delete("default")
+
+
+def _mirrored(count: int, vendor: str, times: int) -> Figures:
+    from benchmarks.drain import in_flight
+    from django_sidekick.broker.broker import get_broker
+    from django_sidekick.broker.events import EventStream
+    from django_sidekick.models import JobRecord
+    from django_sidekick.wire import event
+
+    client: Any = redis_client()
+    client.flushall()
+    texts = _jobs(count)
+    for first in range(0, count, 1000):
+        client.lpush("stock", *texts[first : first + 1000])
+    stream = EventStream(client, get_broker().keys)
+    with worker("-p", "1", "-c", "10", BENCH_HISTORY="finished"), _web_writer(vendor) as waits:
+        until(lambda: client.exists("sk:recorder"), "the recorder")
+        cpu, began = cpu_s(), time.perf_counter()
+        if times == 2:
+            _pushed(client, texts, event)
+        client.rename("stock", "queue:default")
+        until(lambda: client.exists("queue:default") == 0, "the queue to be empty", 0.01)
+        until(lambda: not in_flight(client), "all to be settled", 0.01)
+        done = time.perf_counter() - began
+        until(stream.is_written, "the mirror to be written", 0.005)
+        took = time.perf_counter() - began
+    assert JobRecord.objects.filter(state="processed").count() == count, "rows are missing"
+    figures = {"rows_per_s": count * times / took, "jobs_per_s": count / done, "behind_s": took - done, "own_cpu_s": cpu_s() - cpu}
+    if waits:
+        figures |= {"web_p99_ms": quantile(waits, 0.99) * 1000, "web_max_ms": max(waits) * 1000, "web_writes": len(waits)}
+    return figures
+
+
+def _pushed(client: Any, texts: list[bytes], event: Any) -> None:
+    """Tell of the pushes as push.lua does at level full."""
+    for first in range(0, len(texts), 1000):
+        blob = event.encode_moves("enqueued", texts[first : first + 1000], time.time())
+        client.pipeline().xadd("sk:events", {"b": blob}).incrby("sk:events:bytes", len(blob)).execute()
+
+
+@contextlib.contextmanager
+def _web_writer(vendor: str) -> Iterator[list[float]]:
+    """Write a row of another table every 10 ms, as web requests do. Yield how long each waited for SQLite's only lock."""
+    waits: list[float] = []
+    if vendor != "sqlite":
+        yield waits
+        return
+    stop = threading.Event()
+
+    def write() -> None:
+        link = sqlite3.connect(os.environ["BENCH_SQLITE"], isolation_level=None, timeout=5.0)
+        link.execute("CREATE TABLE IF NOT EXISTS web (number INTEGER)")
+        while not stop.wait(0.01):
+            began = time.perf_counter()
+            link.execute("BEGIN IMMEDIATE")  # raises "database is locked" after 5 s: the measure then fails
+            link.execute("INSERT INTO web VALUES (1)")
+            link.execute("COMMIT")
+            waits.append(time.perf_counter() - began)
+        link.close()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield waits
+    finally:
+        stop.set()
+        thread.join()

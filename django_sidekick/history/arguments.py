@@ -1,0 +1,119 @@
+"""What a row keeps of a job's arguments: cut, redacted, or nothing."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from django_sidekick.conf import Settings
+from django_sidekick.exceptions import DeserializationError
+from django_sidekick.wire import codec, ruby
+
+REDACTED = "[redacted]"
+UNFIT = re.compile("[\0\ud800-\udfff]")
+
+
+def text(value: object, longest: int = 255) -> str:
+    """Return a text that every database takes: no NUL, no lone surrogate, cut to its column."""
+    return UNFIT.sub("\ufffd", str(value)[:longest])
+
+
+class Arguments:
+    """The rules of the settings and of the job classes. What stands in Redis is not changed."""
+
+    def __init__(self, settings: Settings, classes: Mapping[str, type[Any]]) -> None:
+        self._keeps = settings.history_arguments
+        self._most_bytes = settings.history_arguments_max_bytes
+        self._classes = classes
+        self._plain: set[str] = set()
+        """Classes of which nothing is left out, and whose names are fit."""
+
+    def of(self, payload: dict[str, Any]) -> tuple[str, str | None, str | None]:
+        """Return the job's class, and its args and kwargs as JSON texts; both None if they are left out."""
+        name, args, kwargs = payload["class"], payload["args"], payload.get("kwargs")
+        if name in self._plain and not kwargs:
+            written = self.text_of(args)
+            return (name, written, "{}") if written and len(written) <= self._most_bytes else (name, None, None)
+        if name in ruby.WRAPPERS:
+            name, args, kwargs = _unwrapped(payload)
+        job_class = _class_name(name)
+        if not self._keeps:
+            return job_class, None, None
+        redact = getattr(self._classes.get(name), "redact", ())
+        if not redact and job_class == name not in ruby.WRAPPERS and len(self._plain) < 1000:
+            self._plain.add(name)
+        if redact:
+            try:
+                args, kwargs = _redacted(args, kwargs, frozenset(redact), self._classes[name])
+            except RecursionError:  # nested too deeply to be looked through
+                return job_class, None, None
+        written = self.text_of(args)
+        named = self.text_of(kwargs) if kwargs else "{}"
+        if written is None or named is None or len(written) + len(named) - 2 > self._most_bytes:
+            return job_class, None, None
+        return job_class, written, named
+
+    @staticmethod
+    def text_of(value: Any) -> str | None:
+        """Return a JSON text that every database takes: without NUL and lone surrogates. None if there is none."""
+        try:
+            raw = codec.dumps(value)
+            if b"\\u" in raw:
+                raw = codec.dumps(_fit(value))
+            return raw.decode()
+        except (TypeError, ValueError, RecursionError):
+            return None
+
+
+def _unwrapped(payload: dict[str, Any]) -> tuple[str, Any, Any]:
+    if not ruby.is_wrapped(payload):
+        return payload["class"], payload["args"], payload.get("kwargs")
+    try:
+        return ruby.unwrap(payload)
+    except (DeserializationError, RecursionError):
+        return ruby.class_name(payload), payload["args"], None
+
+
+def _redacted(args: list[Any], kwargs: Any, names: frozenset[str], job_class: type[Any]) -> tuple[Any, Any]:
+    """Hide the values of these parameters, and of keys of these names at any depth."""
+    parameters = _parameters_of(job_class.perform)
+    shown = [
+        REDACTED if parameters[min(index, len(parameters) - 1)] in names else _hidden(value, names)
+        for index, value in enumerate(args)
+    ] if parameters else [_hidden(value, names) for value in args]  # fmt: skip
+    return shown, _hidden(kwargs, names)
+
+
+@lru_cache(1000)
+def _parameters_of(perform: Callable[..., Any]) -> list[str]:
+    """The names of what can be positional; the last one, if it takes all that follow, stands for these too."""
+    parameters = list(inspect.signature(perform).parameters.values())[1:]
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    many = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
+    return [*names, *(many or [""])]
+
+
+def _hidden(value: Any, names: frozenset[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: REDACTED if key in names else _hidden(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_hidden(item, names) for item in value]
+    return value
+
+
+def _fit(value: Any) -> Any:
+    if isinstance(value, str):
+        return UNFIT.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {UNFIT.sub("\ufffd", key): _fit(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fit(item) for item in value]
+    return value
+
+
+@lru_cache(1000)
+def _class_name(name: str) -> str:
+    return text(name)

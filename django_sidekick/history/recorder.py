@@ -1,0 +1,225 @@
+"""Writing the stream of events into SQL: one recorder of all hosts, elected by lease, each event once.
+
+It runs in a thread of the service, with a connection to Redis and one to the database that nobody else uses.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from django.db import Error
+
+from django_sidekick.broker import connection
+from django_sidekick.broker.events import BEGINNING, Blob, EventStream
+from django_sidekick.broker.keys import Keys
+from django_sidekick.broker.leadership import Leadership
+from django_sidekick.broker.ownership import new_identity
+from django_sidekick.broker.patience import Patience
+from django_sidekick.conf import Settings
+from django_sidekick.history.arguments import Arguments
+from django_sidekick.history.retention import Retention
+from django_sidekick.history.rows import Batch, fold
+from django_sidekick.history.store import Cursor, Store, is_of_content
+from django_sidekick.history.writers import Writer
+from django_sidekick.wire.event import Event, count_of, decode
+
+logger = logging.getLogger("sidekick")
+
+FOLLOW_EVERY_S = 1.0
+IDLE_S = 1.0
+LONGEST_PAUSE_S = 2.0
+LOCK_S = {"sqlite": 0.012}
+"""How long one transaction may hold its locks: half of what a web request should wait for SQLite's only one."""
+
+LOCK_ELSEWHERE_S = 0.1
+FEWEST, MOST = 250, 5000
+"""Rows of one transaction."""
+
+
+class _Part:
+    """What one transaction writes."""
+
+    __slots__ = ("blobs", "events", "prepared", "writer")
+
+    def __init__(self, writer: Writer, blobs: Sequence[Blob]) -> None:
+        self.writer = writer
+        self.blobs = blobs
+        self.events: list[Event] = []
+        self.prepared: Any = None
+
+
+class Recorder:
+    """Reads events, writes rows and its place in the stream in one transaction, takes the events out of the stream.
+
+    Killed between the last two, it, or another, finds them again, and the place says that they are written. While SQL
+    is away or the tables are missing, it warns once and tries again; the jobs never wait for it.
+    """
+
+    name = "recorder"
+
+    def __init__(self, settings: Settings, classes: Mapping[str, type[Any]]) -> None:
+        keys = Keys(settings.key_prefix)
+        self._client = connection.worker_client(settings)
+        self.patience = Patience(self._client)
+        self._stream = EventStream(self._client, keys)
+        self._lease = Leadership(self._client, keys.recorder, new_identity(), self.patience)
+        self._store = Store(settings.history_database, keys.events)
+        self._retention = Retention(settings)
+        self._arguments = Arguments(settings, classes)
+        self._without = Arguments(replace(settings, history_arguments=False), classes)
+        self._cursor: Cursor | None = None
+        self._enough = 1000
+        self._failures = 0
+        self._is_stopping = False
+        self._ahead = ThreadPoolExecutor(1, "sidekick-recorder-ahead")
+        self.junk = 0
+        """How many events no row could be made of."""
+
+    def turn(self) -> float:
+        """Write what is there, or wait for it. Return the seconds to rest before the next turn."""
+        try:
+            if not self._lease.holds():
+                self._cursor = None
+                return FOLLOW_EVERY_S * random.uniform(0.5, 1.0)
+            return self._record()
+        except Error as error:
+            return self._put_off(error)
+        finally:
+            if self._is_stopping:
+                self._store.close()
+
+    def stop(self) -> None:
+        """Let this be the last turn."""
+        self._is_stopping = True
+
+    def resign(self) -> None:
+        """Let another host go on at once."""
+        self._lease.resign()
+
+    def _record(self) -> float:
+        cursor = self._cursor = self._cursor or self._store.cursor()
+        generation, blobs = self.patience.call(self._stream.read)
+        written_to = cursor.position if generation == cursor.generation else BEGINNING
+        if not blobs:
+            return self._idle()
+        if written := [blob for blob in blobs if blob.position <= written_to]:
+            self.patience.call(lambda: self._stream.remove(written))
+            return 0.0
+        self._write_all([_Part(self._store.writer, some) for some in self._parts(blobs)], generation)
+        return 0.0
+
+    def _write_all(self, parts: Sequence[_Part], generation: str) -> None:
+        """Write a part while the next one is prepared in another thread: the database's drivers let go of the GIL."""
+        ahead = self._ahead.submit(self._prepare, parts[0])
+        for number, part in enumerate(parts):
+            ahead.result()
+            if number + 1 < len(parts):
+                ahead = self._ahead.submit(self._prepare, parts[number + 1])
+            if self._is_stopping or not self._write(part, generation):
+                return
+
+    def _prepare(self, part: _Part) -> None:
+        """Make rows of the events. What cannot be made is left to _write_carefully()."""
+        for blob in part.blobs:
+            part.events += decode(blob.content, self._on_junk)
+        try:
+            part.prepared = part.writer.prepare(fold(part.events, self._arguments, self._on_junk))
+        except Exception:
+            logger.debug("A batch of events cannot be made into rows at once", exc_info=True)
+
+    def _idle(self) -> float:
+        self._met()
+        self._retention.turn(0)
+        self._store.rest()
+        self.patience.call(lambda: self._stream.wait(IDLE_S))
+        return 0.0
+
+    def _parts(self, blobs: Sequence[Blob]) -> list[list[Blob]]:
+        """Group what was read into transactions: whole blobs, about so many events as one may hold its locks for."""
+        parts: list[list[Blob]] = []
+        size = MOST
+        for blob in blobs:
+            size += count_of(blob.content)
+            if not parts or size > self._enough:
+                parts.append([])
+                size = count_of(blob.content)
+            parts[-1].append(blob)
+        return parts
+
+    def _write(self, part: _Part, generation: str) -> bool:
+        """Write one transaction. Return False if another recorder was there first."""
+        old, new = self._cursor, Cursor(part.blobs[-1].position, generation)
+        assert old is not None  # noqa: S101 _record has read it
+        is_first: bool | None = None
+        if part.prepared is not None:
+            try:
+                is_first = self._store.write(part.prepared, old, new)
+            except Exception as error:
+                if isinstance(error, Error) and not is_of_content(error):
+                    raise
+        if is_first is None:
+            is_first = self._write_carefully(part.events, old, new)
+        if not is_first:
+            self._cursor = None
+            return False
+        self._cursor = new
+        self._met()
+        self._adapt(len(part.events))
+        self.patience.call(lambda: self._stream.remove(part.blobs))
+        self._retention.turn(len(part.events))
+        return True
+
+    def _write_carefully(self, events: Sequence[Event], old: Cursor, new: Cursor) -> bool:
+        """One of the events, or of us, is at fault: each by itself, without its arguments if need be, or not at all."""
+        variants = [[batch for kept in (self._arguments, self._without) if (batch := self._batch(e, kept))] for e in events]
+        refused = self._store.write_carefully(variants, old, new)
+        for _ in range(refused or 0):
+            self._on_junk("the database refuses its row")
+        return refused is not None
+
+    def _batch(self, event: Event, arguments: Arguments) -> Batch | None:
+        try:
+            return fold([event], arguments, lambda reason: None)
+        except Exception:
+            logger.debug("No row can be made of %r", event, exc_info=True)
+            return None
+
+    def _adapt(self, rows: int) -> None:
+        """Learn how many rows can be written while the locks are held for so long and no longer."""
+        if rows < FEWEST:
+            return
+        lock_s = LOCK_S.get(self._store.connection.vendor, LOCK_ELSEWHERE_S)
+        fitting = int(lock_s * rows / max(self._store.held_s, 1e-6))
+        self._enough = max(FEWEST, min(MOST, (self._enough + fitting) // 2))
+
+    def _put_off(self, error: Error) -> float:
+        """Leave it to another, or to later. Redis is told so that nobody waits for us."""
+        self._store.close()
+        self._cursor = None
+        self._failures += 1
+        if self._failures == 1:
+            logger.warning(
+                "The history of jobs cannot be written for now (%s: %s); jobs go on, and rows follow.",
+                type(error).__name__, str(error).strip().partition("\n")[0],
+            )  # fmt: skip
+        else:
+            self.patience.call(lambda: self._stream.say_stuck(str(error)[:200]))
+        self._lease.resign()
+        pause_s: float = min(0.1 * 2 ** min(self._failures, 10), LONGEST_PAUSE_S)
+        return pause_s * random.uniform(0.8, 1.2)
+
+    def _met(self) -> None:
+        if self._failures:
+            self._failures = 0
+            self.patience.call(self._stream.say_unstuck)
+            logger.warning("The history of jobs is written again.")
+
+    def _on_junk(self, reason: str) -> None:
+        self.junk += 1
+        if self.junk == 1:
+            logger.warning("An event has no place in the history, and others of its kind will not be told of: %s", reason)

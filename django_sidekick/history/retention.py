@@ -1,0 +1,92 @@
+"""Deleting old rows: by age, which each state may have of its own, and beyond a number of rows. In small chunks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from django_sidekick.conf import Settings
+from django_sidekick.models import JobAttempt, JobRecord
+
+LOOK_EVERY_S = 60.0
+LOCK_S = 0.010
+FEWEST, MOST = 50, 5000
+SHARE = 1.1
+"""Deleted for each row that is written, while there are old ones: a little more, so that they become fewer."""
+
+
+class Retention:
+    """Looks for old rows once a minute, and deletes them between two batches of new ones."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pruning: Iterator[int] | None = None
+        self._look_at = 0.0
+        self._written = 0
+
+    def turn(self, written: int) -> None:
+        """Delete about as many old rows as were written, and a chunk at least; nothing if it is not time to look."""
+        self._written += written
+        most_rows = self._settings.history_max_rows
+        is_many = most_rows is not None and self._written > most_rows // 10
+        if self._pruning is None and (time.monotonic() >= self._look_at or is_many):
+            self._pruning, self._written = prune(self._settings), 0
+        deleted = 0
+        while self._pruning is not None and deleted <= written * SHARE:
+            chunk = next(self._pruning, None)
+            if chunk is None:
+                self._pruning, self._look_at = None, time.monotonic() + LOOK_EVERY_S
+            else:
+                deleted += chunk
+
+
+def prune(settings: Settings) -> Iterator[int]:
+    """Delete what the settings do not keep, chunk by chunk; yield the number of rows of each."""
+    for rows in outdated(settings):
+        yield from delete(rows)
+
+
+def outdated(settings: Settings) -> Iterator[QuerySet[JobRecord]]:
+    """Yield what is to be deleted: the rows of one state that are too old, then the oldest beyond HISTORY_MAX_ROWS."""
+    rows, now = JobRecord.objects.using(settings.history_database), timezone.now()
+    for state, age_s in settings.history_retention_s:
+        if age_s is not None:
+            yield rows.filter(state=state, changed_at__lt=now - timedelta(seconds=age_s))
+    most = settings.history_max_rows
+    if most is not None and (last := _changed_at(rows, most)) is not None:
+        yield rows.filter(changed_at__lte=last)
+
+
+def older_than(settings: Settings, age_s: float, states: tuple[str, ...]) -> QuerySet[JobRecord]:
+    """Return the rows of these states, of all if none is named, whose last event is so old."""
+    before = timezone.now() - timedelta(seconds=age_s)
+    rows = JobRecord.objects.using(settings.history_database).filter(changed_at__lt=before)
+    return rows.filter(state__in=states) if states else rows
+
+
+def delete(rows: QuerySet[JobRecord], clock: Callable[[], float] = time.perf_counter) -> Iterator[int]:
+    """Delete rows with their attempts, the oldest first; each chunk is a transaction of about 10 ms."""
+    size, alias = FEWEST * 2, rows.db
+    while True:
+        jids = list(rows.order_by("changed_at").values_list("pk", flat=True)[:size])
+        if not jids:
+            return
+        began = clock()
+        with transaction.atomic(using=alias):
+            attempts = JobAttempt.objects.using(alias).filter(record_id__in=jids)
+            attempts._raw_delete(alias)
+            JobRecord.objects.using(alias).filter(pk__in=jids)._raw_delete(alias)
+        fitting = int(LOCK_S * len(jids) / max(clock() - began, 1e-6))
+        size = max(FEWEST, min(MOST, size * 2, fitting))
+        yield len(jids)
+
+
+def _changed_at(rows: QuerySet[JobRecord], place: int) -> datetime | None:
+    """Return when the row at this place, counted from the newest, has changed; None if there are not so many."""
+    found = rows.order_by("-changed_at", "-jid").values_list("changed_at", flat=True)[place : place + 1]
+    return next(iter(found), None)

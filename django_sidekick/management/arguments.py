@@ -1,0 +1,81 @@
+"""The options of a worker: settings, sidekiq.yml and command line in one value."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings as django_settings
+
+from django_sidekick.conf import get_settings
+from django_sidekick.exceptions import ConfigurationError
+from django_sidekick.worker import configfile
+from django_sidekick.worker.options import WorkerOptions
+
+SETTINGS_OF_FILE = {
+    "max_retries": "max_retries",
+    "dead_max_jobs": "dead_max_jobs",
+    "dead_timeout_in_seconds": "dead_timeout_s",
+}
+"""Which fields of Settings a sidekiq.yml replaces, by Sidekiq's names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The command line; None where it says nothing."""
+
+    queues: tuple[str, ...] = ()
+    concurrency: int | None = None
+    processes: int | None = None
+    timeout_s: float | None = None
+    config_file: str | None = None
+    environment: str = ""
+    tag: str = ""
+    drain: bool = False
+    reload: bool = False
+
+
+def worker_options(arguments: Arguments) -> WorkerOptions:
+    """Return the options in force: the command line wins over sidekiq.yml, which wins over the settings."""
+    settings = get_settings()
+    path, document = _config_file(arguments)
+    served = {name: document[key] for key, name in SETTINGS_OF_FILE.items() if key in document}
+    settings = replace(settings, **served)
+    queues = configfile.parse_queues(list(arguments.queues), "runworker -q")
+    concurrency = _first(arguments.concurrency, document.get("concurrency"), settings.concurrency)
+    timeout_s = _first(arguments.timeout_s, document.get("timeout"), settings.shutdown_timeout_s)
+    processes = _first(arguments.processes, settings.processes)
+    if concurrency < 1 or timeout_s < 0 or processes < 0:
+        raise ConfigurationError(
+            "runworker: -c must be at least 1, -p and -t must not be negative."
+        )
+    return WorkerOptions(
+        settings=settings,
+        queues=queues or document.get("queues") or settings.queues,
+        concurrency=concurrency,
+        shutdown_timeout_s=float(timeout_s),
+        processes=processes if hasattr(os, "fork") else 0,
+        tag=arguments.tag or str(document.get("tag") or _base_dir().name),
+        labels=document.get("labels", ()),
+        drain=arguments.drain,
+        verbose=document.get("verbose", False),
+        config_file=path,
+    )
+
+
+def _config_file(arguments: Arguments) -> tuple[Path | None, dict[str, Any]]:
+    path = Path(arguments.config_file) if arguments.config_file else configfile.find(_base_dir())
+    if path is None:
+        return None, {}
+    environment = arguments.environment or os.environ.get("DJANGO_ENV", "")
+    return path, configfile.read(path, environment)
+
+
+def _base_dir() -> Path:
+    return Path(getattr(django_settings, "BASE_DIR", None) or Path.cwd())
+
+
+def _first(*values: Any) -> Any:
+    return next(value for value in values if value is not None)

@@ -1,0 +1,155 @@
+"""What became of jobs, as it travels in the stream of events: one blob for each acknowledgement. Pure.
+
+    number of events, a line break
+    a JSON text: [worker, [[kind, bytes, started, took], [kind, bytes, started, took, due, error], …]], a line break
+    the payloads' texts as they are, one after the other, so many bytes each
+
+A payload is neither decoded nor written again on the way in, and one that cannot be read spoils no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from django_sidekick.wire import codec
+from django_sidekick.wire.outcome import Outcome
+from django_sidekick.wire.payload import error_backtrace, error_message, scrub
+
+OUTCOMES = frozenset({"done", "retry", "dead", "failed", "discarded"})
+MOVES = frozenset({"enqueued", "scheduled", "dead", "discarded"})
+
+OnJunk = Callable[[str], None]
+
+
+class Event(NamedTuple):
+    """One thing that happened to one job, at `at_s`, epoch seconds.
+
+    An outcome: `worker` ran it from `started_at_s` on, `duration_s` long; `due_at_s` is when a retry comes.
+    A move: somebody has pushed, revived, killed or deleted it; `worker` is "" and `started_at_s` None.
+    `payload` is the job as it was then: of a failed run, as it was before the run. It has a class, args and a jid,
+    a text of at least one character; nothing else is known of it. `error`: class, message, backtrace.
+    """
+
+    kind: str
+    at_s: float
+    payload: dict[str, Any]
+    worker: str = ""
+    started_at_s: float | None = None
+    duration_s: float = 0.0
+    due_at_s: float | None = None
+    error: tuple[str, str, str] | None = None
+
+
+_new_event: Callable[[tuple[Any, ...]], Event] = partial(tuple.__new__, Event)
+"""Event's own __new__ takes three times as long: once a job."""
+
+
+def encode(worker: str, outcomes: Sequence[Outcome]) -> bytes:
+    """Return the blob of what a worker's jobs came to; b"" if none of them is to be told of.
+
+    Told of is what ran and was a job: what was released, or is malformed, is not.
+    """
+    entries: list[list[Any]] = []
+    texts: list[bytes] = []
+    for kind, delivery, payload, started_at_s, duration_s, error, _, at_s, _ in outcomes:
+        if payload is None or kind == "released":
+            continue
+        text = delivery[2]
+        texts.append(text)
+        if error is None:
+            entries.append([kind, len(text), started_at_s, duration_s])
+            continue
+        said = [scrub(type(error).__name__), error_message(error), error_backtrace(error)]
+        due_at_s = at_s if kind == "retry" else None
+        entries.append([kind, len(text), started_at_s, duration_s, due_at_s, said])
+    return _blob(worker, entries, texts)
+
+
+def encode_moves(
+    kind: str, texts: Sequence[bytes], at_s: float, due_at_s: float | Sequence[float] | None = None
+) -> bytes:
+    """Return the blob of jobs that no worker ran: enqueued, scheduled (for `due_at_s`), dead or discarded.
+
+    `due_at_s` is one moment for all, or one for each.
+    """
+    dues = due_at_s if isinstance(due_at_s, Sequence) else [due_at_s] * len(texts)
+    return _blob("", [[kind, len(t), None, at_s, due] for t, due in zip(texts, dues, strict=True)], texts)
+
+
+def decode(blob: bytes, on_junk: OnJunk = lambda reason: None) -> list[Event]:
+    """Return the events of a blob in their order. Never raise: `on_junk` is told why something is none."""
+    try:
+        _, head, texts = blob.split(b"\n", 2)
+        worker, entries = codec.loads(head)
+        if type(worker) is not str or type(entries) is not list:
+            raise TypeError("a head of another shape")
+    except (ValueError, TypeError) as error:
+        on_junk(f"no blob of events: {error}")
+        return []
+    events: list[Event] = []
+    read, at = codec.reader_of(texts), 0
+    for entry in entries:
+        if not _has_length(entry):
+            on_junk("an entry of another shape: what follows it cannot be found")
+            break
+        begin, at = at, at + entry[1]
+        try:
+            events.append(_event(worker, entry, _job_of(read(texts[begin:at]))))
+        except (ValueError, TypeError, OverflowError) as error:
+            on_junk(str(error))
+    return events
+
+
+def count_of(blob: bytes) -> int:
+    """Return how many events a blob says that it holds; 0 for what is none."""
+    digits = blob[:12].partition(b"\n")[0]
+    return int(digits) if digits.isdigit() else 0
+
+
+def _blob(worker: str, entries: list[list[Any]], texts: Sequence[bytes]) -> bytes:
+    if not entries:
+        return b""
+    return b"%d\n%b\n%b" % (len(entries), codec.dumps([worker, entries]), b"".join(texts))
+
+
+def _has_length(entry: Any) -> bool:
+    return type(entry) is list and len(entry) > 3 and type(entry[1]) is int and entry[1] >= 0
+
+
+def _job_of(payload: Any) -> dict[str, Any]:
+    if type(payload) is not dict or type(payload.get("class")) is not str or type(payload.get("args")) is not list:
+        raise ValueError("no job")
+    if type(jid := payload.get("jid")) is not str or not jid:
+        raise ValueError("a job without a jid that is a text")
+    return payload
+
+
+def _event(worker: str, entry: list[Any], payload: dict[str, Any]) -> Event:
+    kind, started_at_s, took_s = entry[0], entry[2], entry[3]
+    is_move = started_at_s is None
+    if kind not in (MOVES if is_move else OUTCOMES):
+        raise ValueError(f"a kind that nobody knows: {kind!r:.50}")
+    due_at_s, error = _rest(entry[4:]) if len(entry) > 4 else (None, None)
+    if is_move:
+        return _new_event((kind, _moment(took_s), payload, "", None, 0.0, due_at_s, error))
+    at_s = _moment(started_at_s + took_s)
+    return _new_event((kind, at_s, payload, worker, started_at_s, took_s, due_at_s, error))
+
+
+def _rest(rest: list[Any]) -> tuple[float | None, tuple[str, str, str] | None]:
+    due_at_s, said = rest[0], rest[1] if len(rest) > 1 else None
+    if due_at_s is not None:
+        due_at_s = _moment(due_at_s)
+    if said is None:
+        return due_at_s, None
+    name, message, backtrace = (str(text) for text in said)
+    return due_at_s, (name, message, backtrace)
+
+
+def _moment(value: Any) -> float:
+    """Refuse what no calendar holds."""
+    if type(value) in (float, int) and 0 <= value < 1e11:
+        return float(value)
+    raise ValueError(f"no moment: {value!r:.50}")

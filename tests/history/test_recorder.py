@@ -1,0 +1,381 @@
+"""Events become rows: each once, in their order, whatever they hold and whoever dies."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connections
+
+from django_sidekick import BaseJob
+from django_sidekick.history import rows
+from django_sidekick.history.arguments import Arguments
+from django_sidekick.models import HistoryCursor, JobRecord
+from django_sidekick.wire import event
+from tests.history.conftest import Mirror, outcome
+
+
+def at(seconds):
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def states(mirror):
+    return dict(mirror.rows.order_by("jid").values_list("jid", "state"))
+
+
+class SecretJob(BaseJob):
+    redact = ("card",)
+
+    def perform(self, order, card, *rest, pin=None): ...
+
+
+def test_a_job_that_was_done_is_a_row_with_all_that_is_known(mirror):
+    mirror.tell(outcome(queue="mail", args=[1, {"a": ["ü", None]}], kwargs={"force": True}, tags=["x", "y"]))
+    mirror.write()
+
+    row = mirror.row()
+    assert (row.job_class, row.queue, row.state, row.worker, row.attempts) == ("J", "mail", "processed", "host:1:abc", 1)
+    assert (row.args, row.kwargs, row.tags) == ([1, {"a": ["ü", None]}], {"force": True}, ["x", "y"])
+    assert (row.created_at, row.enqueued_at, row.started_at) == (at(999), at(999.5), at(1000))
+    assert row.finished_at == row.changed_at == at(1000.25)
+    assert (row.wait_time, row.run_time) == (timedelta(seconds=0.5), timedelta(seconds=0.25))
+    assert (row.error_class, row.error_message, row.scheduled_at) == ("", "", None)
+    assert mirror.attempts.count() == 0
+
+
+def test_failures_and_the_success_after_them_are_attempts_of_one_row(mirror):
+    mirror.tell(outcome("retry", error=ValueError("one\ttwo\\\n"), at_s=1060.0))
+    mirror.write()
+    row = mirror.row()
+    assert (row.state, row.error_class, row.error_message) == ("retry", "ValueError", "one\ttwo\\\n")
+    assert (row.scheduled_at, row.finished_at, row.attempts) == (at(1060), None, 1)
+
+    mirror.tell(outcome("retry", started_at_s=1060.0, error=KeyError("k"), at_s=1200.0, retry_count=0))
+    mirror.tell(outcome(started_at_s=1200.0, retry_count=1))
+    mirror.write()
+
+    row = mirror.row()
+    assert (row.state, row.error_class, row.attempts, row.finished_at) == ("processed", "", 3, at(1200.25))
+    told = [(a.number, a.error_class, a.started_at, a.finished_at, bool(a.backtrace)) for a in mirror.attempts]
+    assert told == [
+        (1, "ValueError", at(1000), at(1000.25), True),
+        (2, "KeyError", at(1060), at(1060.25), True),
+        (3, "", at(1200), at(1200.25), False),
+    ]
+
+
+@pytest.mark.parametrize(("kind", "state"), [("done", "processed"), ("dead", "dead"), ("failed", "failed"), ("discarded", "discarded")])
+def test_every_end_has_its_time(mirror, kind, state):
+    mirror.tell(outcome(kind, error=None if kind == "done" else ValueError("x")))
+    mirror.write()
+
+    row = mirror.row()
+    assert (row.state, row.finished_at) == (state, at(1000.25))
+
+
+def test_events_of_one_batch_are_one_row(mirror):
+    mirror.move("scheduled", 990.0, 1000.0)
+    mirror.move("enqueued", 1000.0)
+    mirror.tell(outcome("retry", error=ValueError("x"), at_s=1010.0), outcome(jid="b"))
+    mirror.tell(outcome(started_at_s=1010.0, retry_count=0))
+    mirror.write()
+
+    assert states(mirror) == {"a": "processed", "b": "processed"}
+    assert mirror.row().scheduled_at == at(1010)
+    assert mirror.attempts.count() == 2
+
+
+def test_events_of_one_job_in_many_batches_end_as_in_one(mirror):
+    recorder = mirror.recorder()
+    for tell in (
+        lambda: mirror.move("scheduled", 990.0, 1000.0),
+        lambda: mirror.move("enqueued", 1000.0),
+        lambda: mirror.tell(outcome("dead", error=ValueError("x"))),
+        lambda: mirror.move("enqueued", 1100.0, retry_count=-1, enqueued_at=1_100_000),
+    ):
+        tell()
+        mirror.write(recorder)
+
+    row = mirror.row()
+    assert (row.state, row.finished_at, row.enqueued_at, row.scheduled_at) == ("enqueued", None, at(1100), at(1000))
+    assert (row.error_class, row.started_at, row.changed_at) == ("ValueError", at(1000), at(1100))
+
+    mirror.tell(outcome(started_at_s=1100.5, retry_count=-1))
+    mirror.write(recorder)
+    assert (mirror.row().state, mirror.row().attempts) == ("processed", 1)
+
+
+def test_a_move_that_is_older_than_what_is_known_is_passed_over(mirror):
+    mirror.tell(outcome())
+    mirror.write()
+    mirror.move("enqueued", 999.0)
+    mirror.write()
+    assert mirror.row().state == "processed"
+
+    mirror.tell(outcome(jid="b"))
+    mirror.move("discarded", 999.0, jid="b")
+    mirror.write()
+    assert mirror.row("b").state == "processed"
+
+
+def test_outcomes_count_in_their_order_whatever_the_clocks_say(mirror):
+    mirror.tell(outcome("retry", started_at_s=2000.0, error=ValueError("x"), at_s=2001.0))
+    mirror.write()
+    mirror.tell(outcome(started_at_s=1990.0, retry_count=0))
+    mirror.write()
+
+    assert mirror.row().state == "processed"
+
+
+ODD = {
+    "NUL": {"args": ["a\0b"], "tags": ["\0"], "class": "\0", "queue": "\0"},
+    "lone surrogate": {"args": ["\ud800"], "kwargs": {"\udfff": 1}, "class": "\ud800"},
+    "escaped backslash": {"args": ["\\u0000", "\\", "\n\t\r", "\x01\x7f"]},
+    "huge number": {"args": [10**300, 1e300, -0.0]},
+    "deep": {"args": [[[[[[[[[[[[]]]]]]]]]]]]},
+    "long names": {"class": "C" * 1000, "queue": "q" * 1000, "tags": ["t" * 1000] * 300},
+    "odd times": {"created_at": 1e300, "enqueued_at": -5, "retry_count": 10**30},
+    "odd kinds": {"created_at": "yesterday", "enqueued_at": [], "tags": "text", "queue": 5, "kwargs": [1], "retry_count": "x"},
+    "times to come": {"created_at": 10**14, "enqueued_at": "2026-11-25T00:00:00Z"},
+}
+
+
+@pytest.mark.parametrize("fields", ODD.values(), ids=ODD)
+def test_a_payload_of_any_kind_is_a_row(mirror, fields):
+    mirror.tell(outcome(jid="before"), outcome(**fields), outcome("dead", jid="after", error=ValueError("\0\ud800"), **fields))
+    recorder = mirror.write()
+
+    assert set(states(mirror)) == {"before", "a", "after"}
+    assert recorder.junk == 0
+    row = mirror.row()
+    assert row.args is not None
+    if fields.get("class") == "C" * 1000:
+        assert row.job_class == "C" * 255
+
+
+def test_arguments_that_only_the_database_refuses_are_left_out_of_the_row(mirror, monkeypatch):
+    true_text = Arguments.text_of
+    monkeypatch.setattr(Arguments, "text_of", staticmethod(lambda value: "{" if value == ["refused"] else true_text(value)))
+    mirror.tell(outcome(jid="before"), outcome(args=["refused"]), outcome(jid="after"))
+    recorder = mirror.write()
+
+    assert set(states(mirror)) == {"before", "a", "after"}
+    assert (mirror.row().args, recorder.junk) == (None, 0)
+
+
+def test_a_row_that_the_database_refuses_in_any_form_keeps_no_other_from_being_written(mirror, monkeypatch, caplog):
+    monkeypatch.setitem(rows.STATES, "failed", None if "sqlite" in mirror.alias else "x" * 17)
+    mirror.tell(outcome(jid="before"), outcome("failed", error=ValueError("x")), outcome(jid="after"))
+    recorder = mirror.write()
+
+    assert set(states(mirror)) == {"before", "after"}
+    assert recorder.junk == 1
+    assert mirror.attempts.count() == 0
+
+
+def test_an_event_of_which_we_fail_to_make_a_row_keeps_no_other_from_being_written(sqlite_mirror, monkeypatch):
+    true_of = Arguments.of
+
+    def of(self, payload):
+        if payload["jid"] == "bad":
+            raise RuntimeError("a fault of ours")
+        return true_of(self, payload)
+
+    monkeypatch.setattr(Arguments, "of", of)
+    sqlite_mirror.tell(outcome(jid="before"), outcome(jid="bad"), outcome(jid="after"))
+    recorder = sqlite_mirror.write()
+
+    assert set(states(sqlite_mirror)) == {"before", "after"}
+    assert recorder.junk == 1
+
+
+@pytest.mark.parametrize("jid", ["x" * 256, "\0", "\ud800"])
+def test_a_jid_that_no_row_can_have_is_counted_and_told_once(mirror, jid, caplog):
+    mirror.tell(outcome(jid=jid), outcome(jid=jid), outcome(jid="good"))
+    recorder = mirror.write()
+
+    assert states(mirror) == {"good": "processed"}
+    assert recorder.junk == 2
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+
+
+def test_junk_in_the_stream_is_counted_and_passed_over(sqlite_mirror, caplog):
+    sqlite_mirror.redis.xadd("sk:events", {"b": b"\xff\n\n"})
+    sqlite_mirror.redis.xadd("sk:events", {"other": b"field"})
+    sqlite_mirror.tell(outcome())
+    recorder = sqlite_mirror.write()
+
+    assert (sqlite_mirror.row().state, recorder.junk) == ("processed", 2)
+    assert len(caplog.records) == 1
+
+
+def test_the_stream_and_its_count_of_bytes_are_empty_when_all_is_written(sqlite_mirror):
+    for number in range(60):
+        sqlite_mirror.tell(*(outcome(jid=f"{number}-{more}") for more in range(20)))
+    sqlite_mirror.write()
+
+    assert sqlite_mirror.rows.count() == 1200
+    assert sqlite_mirror.redis.exists("sk:events:bytes") == 0
+
+
+def test_a_recorder_killed_between_its_commit_and_the_trim_writes_nothing_twice(mirror, monkeypatch):
+    mirror.tell(outcome("retry", error=ValueError("x"), at_s=1.0))
+    recorder = mirror.recorder()
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder._stream, "remove", lambda blobs: None)
+        recorder.turn()
+    recorder.resign()
+    assert (mirror.redis.xlen("sk:events"), mirror.attempts.count()) == (1, 1)
+
+    mirror.tell(outcome("retry", error=KeyError("y"), at_s=1.0, retry_count=0))
+    mirror.write()
+
+    assert [attempt.error_class for attempt in mirror.attempts] == ["ValueError", "KeyError"]
+    assert mirror.redis.exists("sk:events:bytes") == 0
+
+
+def test_of_two_recorders_one_writes(mirror):
+    """Both lead for a moment: what the second has read is what the first has written."""
+    one, other = mirror.recorder(), mirror.recorder()
+    mirror.tell(outcome("retry", error=ValueError("x"), at_s=1.0))
+    other._lease._leads_until = one._lease._leads_until = float("inf")
+    other._cursor = other._store.cursor()
+    read = other._stream.read()
+    one.turn()
+    other._stream.read = lambda: read
+
+    other.turn()
+
+    assert mirror.attempts.count() == 1
+    mirror.tell(outcome("retry", error=KeyError("x"), at_s=1.0, retry_count=0))
+    del other._stream.read
+    mirror.write(other)
+    assert mirror.attempts.count() == 2
+
+
+def test_the_second_recorder_waits_for_the_lease(sqlite_mirror):
+    one, other = sqlite_mirror.recorder(), sqlite_mirror.recorder()
+    sqlite_mirror.tell(outcome())
+    assert one.turn() == 0.0
+    sqlite_mirror.tell(outcome(jid="b"))
+
+    assert other.turn() > 0
+    assert sqlite_mirror.rows.count() == 1
+    one.resign()
+    assert other.turn() == 0.0
+    assert sqlite_mirror.rows.count() == 2
+
+
+def test_a_stream_that_began_anew_with_older_ids_is_read_from_its_beginning(sqlite_mirror):
+    sqlite_mirror.tell(outcome())
+    recorder = sqlite_mirror.write()
+    sqlite_mirror.redis.flushall()
+    sqlite_mirror.redis.xadd("sk:events", {"b": event.encode("w", [outcome("dead", jid="b", error=ValueError("x"))])}, id="5-1")
+    sqlite_mirror.redis.xadd("sk:events", {"b": event.encode("w", [outcome("dead", jid="c", error=ValueError("x"))])}, id="5-2")
+
+    sqlite_mirror.write(recorder)
+
+    assert set(states(sqlite_mirror)) == {"a", "b", "c"}
+    assert sqlite_mirror.attempts.count() == 2
+    assert HistoryCursor.objects.using(sqlite_mirror.alias).get().position == "5-2"
+
+
+def test_entries_that_a_restarted_redis_has_again_are_not_written_again(sqlite_mirror):
+    sqlite_mirror.tell(outcome("dead", error=ValueError("x")))
+    ((name, fields),) = sqlite_mirror.redis.xrange("sk:events")
+    sqlite_mirror.write()
+    sqlite_mirror.redis.delete("sk:events")
+    sqlite_mirror.redis.xadd("sk:events", fields, id=name)
+
+    sqlite_mirror.write()
+
+    assert sqlite_mirror.attempts.count() == 1
+
+
+def test_arguments_are_redacted_by_name_at_any_depth(mirror):
+    name = SecretJob.name
+    mirror.tell(
+        outcome(**{"class": name}, args=[{"card": "4111", "at": [{"card": 1}]}, "4111", "x"], kwargs={"pin": {"card": 7}, "card": 9}),
+        outcome(jid="b", args=["4111", "4111"]),
+    )
+    mirror.write()
+
+    hidden = "[redacted]"
+    assert mirror.row().args == [{"card": hidden, "at": [{"card": hidden}]}, hidden, "x"]
+    assert mirror.row().kwargs == {"pin": {"card": hidden}, "card": hidden}
+    assert mirror.row("b").args == ["4111", "4111"]
+
+
+@pytest.mark.parametrize(("keys", "args"), [({"HISTORY_ARGUMENTS": False}, None), ({"HISTORY_ARGUMENTS_MAX_BYTES": 20}, None), ({"HISTORY_ARGUMENTS_MAX_BYTES": 50}, ["x" * 30])])
+def test_arguments_are_left_out_if_they_are_not_to_be_kept_or_too_long(sqlite_mirror, sidekick_settings, keys, args):
+    sidekick_settings(HISTORY_DATABASE=sqlite_mirror.alias, HISTORY_RETENTION=None, **keys)
+    sqlite_mirror.tell(outcome(args=["x" * 30]))
+    sqlite_mirror.write()
+
+    assert (sqlite_mirror.row().args, sqlite_mirror.row().kwargs) == (args, None if args is None else {})
+
+
+def test_a_job_inside_active_jobs_wrapper_is_told_of_by_its_own_name(sqlite_mirror):
+    inside = {"job_class": "MailJob", "arguments": [5, {"a": 1, "_aj_ruby2_keywords": ["a"]}]}
+    sqlite_mirror.tell(outcome(**{"class": "Sidekiq::ActiveJob::Wrapper", "wrapped": "MailJob"}, args=[inside]))
+    sqlite_mirror.write()
+
+    row = sqlite_mirror.row()
+    assert (row.job_class, row.args, row.kwargs) == ("MailJob", [5], {"a": 1})
+
+
+def test_missing_tables_are_told_of_once_and_rows_follow(sqlite_mirror, caplog):
+    caplog.set_level(logging.INFO)
+    connection = connections[sqlite_mirror.alias]
+    with connection.schema_editor() as editor:
+        editor.delete_model(JobRecord)
+    try:
+        sqlite_mirror.tell(outcome("retry", error=ValueError("x"), at_s=1.0))
+        recorder = sqlite_mirror.recorder()
+        pauses = [recorder.turn() for _ in range(3)]
+        assert min(pauses) > 0
+        assert [r.levelname for r in caplog.records] == ["WARNING"]
+        assert sqlite_mirror.attempts.count() == 0
+        assert sqlite_mirror.stream.is_written(), "nobody is to wait for it"
+    finally:
+        with connections[sqlite_mirror.alias].schema_editor() as editor:
+            editor.create_model(JobRecord)
+    assert not sqlite_mirror.redis.exists("sk:recorder"), "another host may be able to"
+
+    sqlite_mirror.write(recorder)
+
+    assert (sqlite_mirror.row().state, sqlite_mirror.attempts.count()) == ("retry", 1)
+    assert not sqlite_mirror.redis.exists("sk:events:stuck")
+    assert "written again" in caplog.records[-1].message
+
+
+def test_a_connection_that_was_cut_is_opened_again(postgresql_alias, redis, sidekick_settings, django_db_blocker):
+    sidekick_settings(HISTORY_DATABASE=postgresql_alias, HISTORY_RETENTION=None)
+    with django_db_blocker.unblock():
+        mirror = Mirror(postgresql_alias, redis)
+        mirror.clear()
+        mirror.tell(outcome())
+        recorder = mirror.write()
+        with recorder._store.connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            (pid,) = cursor.fetchone()
+        copy = connections[postgresql_alias].copy()
+        with copy.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+        copy.close()
+        mirror.tell(outcome(jid="b"))
+        mirror.write(recorder)
+        assert mirror.rows.count() == 2
+        mirror.clear()
+
+
+def test_the_statements_of_each_writer_are_few_however_many_rows(mirror, django_assert_max_num_queries):
+    mirror.tell(*(outcome(jid=f"{number:024x}") for number in range(250)))
+    recorder = mirror.recorder()
+    recorder._cursor = recorder._store.cursor()
+
+    with django_assert_max_num_queries(9, using=mirror.alias):
+        recorder.turn()
+
+    assert mirror.rows.count() == 250

@@ -1,0 +1,101 @@
+"""Old rows go, in small chunks, and nothing else does."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from django_sidekick.conf import get_settings
+from django_sidekick.history import retention
+from django_sidekick.models import JobAttempt, JobRecord
+from tests.history.conftest import outcome
+
+DAY = timedelta(days=1)
+
+
+def add(mirror, count, state="processed", age=timedelta(0), name="job"):
+    now = timezone.now() - age
+    rows = [
+        JobRecord(jid=f"{name}-{state}-{n}", job_class="J", queue="q", state=state, changed_at=now - timedelta(seconds=n))
+        for n in range(count)
+    ]
+    mirror.rows.bulk_create(rows)
+    attempts = [JobAttempt(record=row, number=1, finished_at=now) for row in rows]
+    JobAttempt.objects.using(mirror.alias).bulk_create(attempts)
+
+
+def prune(*words):
+    out = StringIO()
+    call_command("sidekick", "prune", *words, stdout=out)
+    return out.getvalue().strip()
+
+
+def test_each_state_has_its_age_and_attempts_go_with_their_row(mirror, sidekick_settings):
+    sidekick_settings(HISTORY_DATABASE=mirror.alias, HISTORY_RETENTION={"processed": DAY, "dead": None})
+    for state in ("processed", "dead", "failed"):
+        add(mirror, 3, state, timedelta(days=40), "old")
+        add(mirror, 3, state, timedelta(days=2), "recent")
+
+    assert sum(retention.prune(get_settings())) == 9
+
+    left = dict.fromkeys(mirror.rows.values_list("jid", flat=True))
+    assert {jid.rpartition("-")[0] for jid in left} == {"old-dead", "recent-dead", "recent-failed"}
+    assert {a.record_id for a in mirror.attempts} == set(left)
+
+
+def test_beyond_the_number_of_rows_the_oldest_go(mirror, sidekick_settings):
+    sidekick_settings(HISTORY_DATABASE=mirror.alias, HISTORY_RETENTION=None, HISTORY_MAX_ROWS=7)
+    add(mirror, 10)
+
+    assert sum(retention.prune(get_settings())) == 3
+    assert set(mirror.rows.values_list("jid", flat=True)) == {f"job-processed-{n}" for n in range(7)}
+    assert sum(retention.prune(get_settings())) == 0
+
+
+def test_a_chunk_is_a_transaction_of_few_milliseconds(mirror):
+    add(mirror, 1000, age=2 * DAY)
+    ticks = iter(range(100))
+
+    slow = retention.delete(mirror.rows.all(), lambda: next(ticks) * 0.04)
+
+    assert [next(slow), next(slow)] == [100, 50]
+    assert sum(slow) == 850
+
+
+def test_the_recorder_deletes_between_its_batches(mirror, sidekick_settings):
+    sidekick_settings(HISTORY_DATABASE=mirror.alias, HISTORY_RETENTION=DAY)
+    add(mirror, 200, age=2 * DAY)
+    mirror.tell(outcome(started_at_s=time.time()))
+    recorder = mirror.recorder()
+
+    recorder.turn()
+
+    assert mirror.rows.count() == 101, "a chunk of 100 with one batch of one row"
+    mirror.tell(*(outcome(jid=f"{n}", started_at_s=time.time()) for n in range(100)))
+    recorder.turn()
+    assert mirror.rows.count() == 101
+
+
+def test_prune_says_what_it_does(sqlite_mirror, sidekick_settings):
+    sidekick_settings(HISTORY_DATABASE=sqlite_mirror.alias)
+    for state in ("processed", "dead"):
+        add(sqlite_mirror, 4, state, timedelta(days=40))
+    add(sqlite_mirror, 4, age=2 * DAY, name="recent")
+
+    assert prune("--dry-run") == "8 rows would be deleted"
+    assert prune("--older-than", "1d", "--state", "dead", "--dry-run") == "4 rows would be deleted"
+    assert prune("--older-than", "24h", "--state", "dead") == "4 rows deleted"
+    assert prune() == "4 rows deleted"
+    assert prune("--older-than", "2880m") == "4 rows deleted"
+    assert sqlite_mirror.rows.count() == sqlite_mirror.attempts.count() == 0
+
+
+@pytest.mark.parametrize("words", [["--older-than", "soon"], ["--older-than", "5"], ["--older-than", "9999999d"], ["--state", "dead"], ["--state", "gone"]])
+def test_prune_refuses_what_it_cannot_read(words):
+    with pytest.raises((CommandError, SystemExit)):
+        prune(*words)
