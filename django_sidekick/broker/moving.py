@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from django_sidekick.broker import burial
+from django_sidekick.broker import burial, settling
 from django_sidekick.broker.keys import Keys
-from django_sidekick.broker.settling import EVENTS_MAX_LENGTH
 from django_sidekick.conf import Settings
 from django_sidekick.wire import codec
+from django_sidekick.wire.outcome import FollowUp
 from django_sidekick.wire.payload import scrub, timestamp
 
 SLICE = 100
@@ -140,20 +140,31 @@ class Mover:
         return Moved(tuple(moves), tuple(gone), tuple(refused))
 
     def _words(self, source: Source, moves: list[Move]) -> tuple[list[str], list[Any]]:
-        places = {(m.key, m.kind, m.place if m.kind == "list" else "") for m in moves if m.key}
+        places = {(m.key, m.kind, _name(m)) for m in moves if m.key}
         targets = {place: number for number, place in enumerate(sorted(places), 1)}
-        words: list[Any] = [source.kind, self._event_of(moves), EVENTS_MAX_LENGTH]
+        words: list[Any] = [source.kind, len(targets)]
         for _, kind, name in targets:
             words += (kind, name)
         words.append(len(moves))
         for move in moves:
-            name = move.place if move.kind == "list" else ""
-            words += (move.raw, targets.get((move.key, move.kind, name), 0), move.text, move.place)
+            target = targets.get((move.key, move.kind, _name(move)), 0)
+            words += (move.raw, target, move.text, move.place)
+        keys = [source.key, self._keys.queues, *(key for key, _, _ in targets)]
+        for command, key, arguments in self._following(source, moves):
+            keys.append(key)
+            words += (2 + len(arguments), command, key, *arguments)
+        return keys, words
+
+    def _following(self, source: Source, moves: list[Move]) -> list[FollowUp]:
+        blob = self._event_of(moves)
+        following = [settling.event(self._keys, blob)] if blob else []
         if source.key != self._keys.dead and any(move.key == self._keys.dead for move in moves):
-            for command, key, arguments in burial.trimming(self._settings, self._keys, time.time()):
-                words += (2 + len(arguments), command, key, *arguments)
-        own = [source.key, self._keys.queues, self._keys.events]
-        return [*own, *(key for key, _, _ in targets)], words
+            following += burial.trimming(self._settings, self._keys, time.time())
+        return following
+
+
+def _name(move: Move) -> str:
+    return move.place if move.kind == "list" else ""
 
 
 def _portions(moves: Any) -> Iterator[list[Move]]:

@@ -16,7 +16,7 @@ def test_the_first_paint_has_all_that_a_page_with_scripts_has(visit, stock, page
     for scripts in (True, False):
         visitor = visit(java_script_enabled=scripts)
         visitor.open(*page)
-        visitor.page.evaluate("document.querySelectorAll('[data-copy]').forEach(button => button.remove())")
+        visitor.page.evaluate("document.querySelectorAll('[data-copy], .sk-keys').forEach(help => help.remove())")
         texts.append(visitor.page.evaluate(TEXT))
 
     assert texts[0] == texts[1]
