@@ -17,6 +17,9 @@ from django_sidekick.exceptions import BrokerUnavailable
 PATIENCE_S = 0.45
 """For a connection, and again for a reply: a page says within a second that Redis is away."""
 
+MOST_READ = 1_000
+"""Members that one page may read of a queue or set."""
+
 Command: TypeAlias = tuple[Any, ...]
 
 Question: TypeAlias = Generator[list[Command], list[Any], Any]

@@ -9,13 +9,10 @@ from typing import Any, NamedTuple
 
 from django_sidekick.broker import fleet
 from django_sidekick.broker.keys import Keys
-from django_sidekick.broker.look import Command, Question
+from django_sidekick.broker.look import MOST_READ, Command, Question
 from django_sidekick.broker.numbers import count, names_in
 from django_sidekick.wire.payload import read_time_s
 from django_sidekick.wire.shown import digest, read
-
-MOST_READ = 1_000
-"""Jobs of a queue that one look reads."""
 
 
 class Queue(NamedTuple):
@@ -78,7 +75,9 @@ def waiting(keys: Keys, name: str, page: int, rows: int) -> Question:
     first = (min(page, max(-(-total // rows), 1)) - 1) * rows
     texts: Any = []
     if total:
-        (texts,) = yield [("LRANGE", keys.queue(name), -(first + min(rows, MOST_READ)), -(first + 1))]
+        (texts,) = yield [
+            ("LRANGE", keys.queue(name), -(first + min(rows, MOST_READ)), -(first + 1))
+        ]
     return Waiting(_reversed(texts), first + 1, total, count(is_paused) == 1)
 
 
@@ -102,7 +101,9 @@ def named(keys: Keys, name: str, wanted: Collection[str]) -> Question:
     found: dict[str, bytes] = {}
     for first in range(0, deepest + MOST_READ, MOST_READ):
         (texts,) = yield [("LRANGE", keys.queue(name), -(first + MOST_READ), -(first + 1))]
-        found |= {digits: text for text in _reversed(texts) if (digits := digest(text)) in by_digest}
+        found |= {
+            digits: text for text in _reversed(texts) if (digits := digest(text)) in by_digest
+        }
         if len(found) == len(by_digest) or not texts or isinstance(texts, Exception):
             break
     return list(found.values())

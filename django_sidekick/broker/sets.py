@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from django_sidekick.broker.look import Look, Question
+from django_sidekick.broker.look import MOST_READ, Look, Question
 from django_sidekick.broker.numbers import count
 from django_sidekick.wire.shown import digest, read
 
-MOST_READ = 1000
 MOST_SEARCHED = 100_000
 """Members looked through for a jid, or among those of one score, before a search gives up."""
 SLICE = 100
+SLICE_BYTES = 1_000_000
+"""Members that an act looks at in one step; about so many bytes are read at once, of pages ten times as many."""
 
 
 class Member(NamedTuple):
@@ -52,22 +53,33 @@ class Place(NamedTuple):
 
 
 def stretch(key: str, first: int, size: int, *, newest_first: bool) -> Question:
-    """Ask for at most `size` members from rank `first` on. Empty for a key of another type.
+    """Ask for at most `size` members from rank `first` on, or the last page if the set ends before that.
 
-    One round trip; another one if the set ends before `first`: then for its last page of that size.
+    At most two round trips: 100 members, then the others, as many as make about 10 MB if they are like the first
+    ones. Empty for a key of another type.
     """
     order = ("REV",) if newest_first else ()
-    size = min(size, MOST_READ)
     total, entries = yield [
         ("ZCARD", key),
-        ("ZRANGE", key, first, first + size - 1, *order, "WITHSCORES"),
+        ("ZRANGE", key, first, first + min(size, SLICE) - 1, *order, "WITHSCORES"),
     ]
-    members, all_of_them = members_in(entries), count(total)
-    if first and not members and all_of_them:
-        first = (all_of_them - 1) // size * size
-        (entries,) = yield [("ZRANGE", key, first, first + size - 1, *order, "WITHSCORES")]
-        members = members_in(entries)
-    return Stretch(members, all_of_them, first)
+    members, total = members_in(entries), count(total)
+    if first and not members and total:
+        first = (total - 1) // size * size
+        (entries,) = yield [("ZRANGE", key, first, first + SLICE - 1, *order, "WITHSCORES")]
+        return Stretch(members_in(entries), total, first)
+    if len(members) == SLICE < size:
+        more = next_size(members, size - SLICE, 10 * SLICE_BYTES)
+        begin = first + SLICE
+        (entries,) = yield [("ZRANGE", key, begin, begin + more - 1, *order, "WITHSCORES")]
+        members += members_in(entries)
+    return Stretch(members, total, first)
+
+
+def next_size(members: Iterable[Member], most: int, size_bytes: int = SLICE_BYTES) -> int:
+    """Return how many members to ask for next, at most `most`: about so many bytes if they are like these."""
+    sizes = [len(member.raw) for member in members]
+    return max(1, min(most, size_bytes * len(sizes) // max(sum(sizes), 1)))
 
 
 def ahead(key: str, place: Place, until: float, size: int) -> Question:
@@ -82,6 +94,20 @@ def extent(key: str) -> Question:
     total, last = yield [("ZCARD", key), ("ZRANGE", key, -1, -1, "WITHSCORES")]
     members = members_in(last)
     return count(total), members[0].score if members else -math.inf
+
+
+def walk(look: Look, key: str) -> Iterator[tuple[Member, ...]]:
+    """Yield the first 100,000 members, lowest score first, in slices of at most 1,000 and of about 1 MB."""
+    place, size, looked = Place(), SLICE, 0
+    while looked < MOST_SEARCHED:
+        members = look.ask({"ahead": ahead(key, place, math.inf, size)})["ahead"]
+        if members:
+            yield members
+        if len(members) < size:
+            return
+        looked += len(members)
+        place = place.after(members, {member.raw for member in members})
+        size = next_size(members, min(MOST_READ, MOST_SEARCHED - looked))
 
 
 def find(look: Look, key: str, names: Iterable[str]) -> list[Member]:
@@ -135,11 +161,9 @@ def _by_digest(look: Look, key: str, digests: dict[float, set[str]]) -> list[Mem
 
 def _by_jid(look: Look, key: str, jids: set[str]) -> list[Member]:
     found: list[Member] = []
-    for first in range(0, MOST_SEARCHED, MOST_READ):
-        question = stretch(key, first, MOST_READ, newest_first=False)
-        members = look.ask({"members": question})["members"].members
+    for members in walk(look, key):
         found += [member for member in members if _jid_of(member) in jids]
-        if len(members) < MOST_READ or len(found) >= len(jids):
+        if len(found) >= len(jids):
             break
     return found
 

@@ -12,13 +12,13 @@ from django.core import signing
 from django_sidekick.broker.look import Look
 from django_sidekick.broker.moving import Hand, Move, Mover, Source, to_time
 from django_sidekick.broker.sets import (
-    MOST_READ,
-    MOST_SEARCHED,
     SLICE,
     Member,
     Place,
     ahead,
     extent,
+    next_size,
+    walk,
 )
 from django_sidekick.dashboard.events import event_of
 from django_sidekick.dashboard.filters import Filter
@@ -27,6 +27,8 @@ from django_sidekick.wire.shown import read
 
 _SALT = "django_sidekick.errand"
 _DAY_S = 24 * 3600
+FIRST_SLICE = 10
+"""Members looked at first: they tell how long the others may be."""
 
 
 class Errand(NamedTuple):
@@ -68,30 +70,28 @@ class Errand(NamedTuple):
 def measure(look: Look, key: str, meant: Filter) -> tuple[int, float]:
     """Return how many members match now, and the score up to which they were counted.
 
-    With a filter the first 100,000 members are looked at, in slices of 1,000.
+    With a filter the first 100,000 members are looked at.
     """
     if not any(meant):
         total, until = look.ask({"extent": extent(key)})["extent"]
         return total, until
-    matching, place = 0, Place()
-    for _ in range(0, MOST_SEARCHED, MOST_READ):
-        members = look.ask({"ahead": ahead(key, place, math.inf, MOST_READ)})["ahead"]
+    matching, until = 0, -math.inf
+    for members in walk(look, key):
         matching += sum(meant.takes_text(member.raw) for member in members)
-        place = place.after(members, {member.raw for member in members})
-        if len(members) < MOST_READ:
-            break
-    return matching, place.score
+        until = members[-1].score
+    return matching, until
 
 
 def steps(look: Look, key: str, errand: Errand) -> Iterator[Errand]:
-    """Carry out slice after slice, 100 members looked at in each; yield the errand as it stands after each.
+    """Carry out slice after slice, at most 100 members looked at in each; yield the errand as it stands after each.
 
     Each slice is one atomic step, events included: the errand can be dropped after any, and begun again from
     any token it ever had without doing anything twice.
     """
-    source = Source(key)
+    source, size = Source(key), FIRST_SLICE
     while not errand.is_over:
-        members = look.ask({"ahead": ahead(key, errand.place, errand.until, SLICE)})["ahead"]
+        members = look.ask({"ahead": ahead(key, errand.place, errand.until, size)})["ahead"]
+        size = next_size(members, SLICE)
         now_s = time.time()
         hand = Hand(look.settings, look.keys, now_s)
         chosen = [m for m in members if _is_meant(errand, m, now_s)]

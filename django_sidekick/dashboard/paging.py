@@ -9,9 +9,6 @@ from django.http import QueryDict
 ROWS = 100
 """Rows a page of a list."""
 
-MOST_READ = 1_000
-"""Members that a filter looks at: what one page may read."""
-
 
 class Pages(NamedTuple):
     """One page of a list of `total` rows: its number from 1, and the links to its neighbours, '' if there is none."""

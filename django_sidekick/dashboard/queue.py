@@ -10,13 +10,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_sidekick.broker import queues
-from django_sidekick.broker.look import Question, get_look
+from django_sidekick.broker.look import MOST_READ, Question, get_look
 from django_sidekick.broker.moving import Move, Source
 from django_sidekick.dashboard import acts
 from django_sidekick.dashboard.acts import ACTS, Act
 from django_sidekick.dashboard.errand import mover
 from django_sidekick.dashboard.filters import Filter
-from django_sidekick.dashboard.paging import MOST_READ, ROWS, page_asked, pages
+from django_sidekick.dashboard.paging import ROWS, page_asked, pages
 from django_sidekick.dashboard.queues import QueueActs
 from django_sidekick.dashboard.show import figure, text
 from django_sidekick.wire.shown import Shown, shown
@@ -67,7 +67,9 @@ class QueuePage(QueueActs):
         """Return the rows that match, a page of them."""
         waiting: queues.Waiting = answers["waiting"]
         meant = Filter.of(self.request.GET)
-        rows = [_row(n, t) for n, t in enumerate(waiting.texts, waiting.first) if meant.takes_text(t)]
+        rows = [
+            _row(n, t) for n, t in enumerate(waiting.texts, waiting.first) if meant.takes_text(t)
+        ]
         listed = pages(self.request.GET, len(rows) if any(meant) else waiting.total)
         if any(meant):
             rows = rows[(listed.number - 1) * ROWS : listed.number * ROWS]

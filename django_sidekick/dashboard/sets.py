@@ -9,11 +9,11 @@ from typing import Any, ClassVar, NamedTuple
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from django_sidekick.broker.look import Question, get_look
+from django_sidekick.broker.look import MOST_READ, Question, get_look
 from django_sidekick.broker.sets import Member, Stretch, stretch
 from django_sidekick.dashboard.acts import ACTS
 from django_sidekick.dashboard.filters import Filter
-from django_sidekick.dashboard.paging import MOST_READ, ROWS, page_asked, pages
+from django_sidekick.dashboard.paging import ROWS, page_asked, pages
 from django_sidekick.dashboard.set_acts import SetActs
 from django_sidekick.dashboard.show import figure
 from django_sidekick.wire.shown import Shown, shown
@@ -56,8 +56,8 @@ class Shelf(NamedTuple):
 class SetPage(SetActs):
     """A sorted set of jobs.
 
-    Without a filter a page is 100 neighbours, however large the set. With one, 1,000 are looked through, and the
-    page says so when there are more; `from` in the URL looks at the next 1,000.
+    Without a filter a page is 100 neighbours, however large the set. With one, 1,000 are looked through (fewer of
+    very long ones), and the page says so when there are more; `from` in the URL looks at the next.
     """
 
     template = "django_sidekick/set.html"
@@ -120,7 +120,7 @@ class SetPage(SetActs):
         return Row(member.name, member.score, job, call, url, lines, is_late)
 
     def _further(self, shelf: Shelf) -> str:
-        """Return the URL that looks at the next 1,000; '' if there are none."""
+        """Return the URL that looks at those that come next; '' if there are none."""
         begin = shelf.looked_from + shelf.looked_at
         if not any(self.meant) or not shelf.looked_at or begin >= shelf.total:
             return ""
@@ -139,7 +139,14 @@ def _scope(shelf: Shelf, meant: Filter, *, newest_first: bool) -> str:
         )
         return _("%(first)s to %(last)s of %(total)s jobs") % names
     if shelf.is_all:
-        return _("%(matching)s of %(total)s jobs match") % names
+        return (
+            ngettext(
+                "%(matching)s of %(total)s job matches",
+                "%(matching)s of %(total)s jobs match",
+                shelf.total,
+            )
+            % names
+        )
     if shelf.looked_from:
         return (
             _(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import time
 
 import pytest
@@ -15,7 +18,7 @@ from django_sidekick.dashboard import set_acts
 from django_sidekick.dashboard.errand import Errand, measure, steps
 from django_sidekick.dashboard.filters import Filter
 from django_sidekick.dashboard.set_acts import MANY
-from tests.conftest import RedisServer
+from tests.conftest import RedisServer, wait_until
 from tests.dashboard.sets import SETS, confirmed, fill, job, messages_of, page, post
 
 ACTS = [("retries", "retry_now"), ("retries", "kill"), ("retries", "delete"), ("retries", "reschedule"), ("scheduled", "enqueue_now"), ("scheduled", "delete"), ("scheduled", "reschedule"), ("dead", "retry_now"), ("dead", "delete")]
@@ -209,6 +212,27 @@ def test_an_errand_can_begin_again_from_any_token_it_had(redis):
     assert total == sum("7" in f"{n:024x}" or "7" in str(n) for n in range(1, 1001)) or total > 0
 
 
+def test_a_kill_in_the_middle_loses_nothing_and_it_can_be_asked_for_again(redis):
+    fill(redis, "dead", range(1, 5001))
+    total, until = measure(get_look(), "dead", Filter())
+    errand = Errand("dead", "retry_now", "1", Filter(), time.time(), until, total)
+    pid = os.fork()
+    if not pid:
+        with contextlib.suppress(BaseException):
+            list(steps(get_look(), "dead", errand))
+        os._exit(0)
+    wait_until(lambda: redis.llen("queue:low") > 300, "some to be retried")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+    done = redis.llen("queue:low")
+    assert redis.zcard("dead") + done == 5000
+    list(steps(get_look(), "dead", errand))
+
+    jids = {json.loads(raw)["jid"] for raw in redis.lrange("queue:low", 0, -1)}
+    assert (redis.zcard("dead"), redis.llen("queue:low"), len(jids)) == (0, 5000, 5000)
+
+
 def test_a_reschedule_into_the_midst_of_the_others_meets_each_once(redis):
     fill(redis, "schedule", range(1, 1001))
     look = get_look()
@@ -252,14 +276,14 @@ def test_when_redis_goes_away_half_way_it_is_said_how_far_it_came_and_it_can_go_
             answer = confirmed(client, "retries", answer)
 
             html = answer.content.decode()
-            assert "100 of 250 done" in html
+            assert "10 of 250 done" in html
             assert "is away" in html
             assert "data-continue" not in html
-            assert LogEntry.objects.get().object_repr == "Retries: 100"
+            assert LogEntry.objects.get().object_repr == "Retries: 10"
 
             monkeypatch.setattr(set_acts, "steps", real)
             server.start()
-            fill(own, "retry", range(101, 251))
+            fill(own, "retry", range(11, 251))
             confirmed(client, "retries", answer)
             assert own.zcard("retry") == 0
             assert LogEntry.objects.get().object_repr == "Retries: 250"
