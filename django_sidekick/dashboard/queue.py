@@ -31,6 +31,11 @@ class Row(NamedTuple):
     since_s: float | None
 
     @property
+    def key(self) -> str:
+        """Return what stays the same while the job comes nearer."""
+        return self.name.partition("|")[2]
+
+    @property
     def call(self) -> dict[str, Any]:
         """Return its arguments as sk_args takes them."""
         return {"args": self.job.args, "kwargs": self.job.kwargs}
