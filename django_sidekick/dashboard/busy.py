@@ -61,6 +61,7 @@ class BusyPage(LivePage):
             "rows": rows[(listed.number - 1) * ROWS : listed.number * ROWS],
             "pages": listed,
             "meant": meant,
+            "filters": meant.chips(),
             "process": known.get(identity, identity),
             "is_whole": work.is_whole,
             "running": len(work.running),

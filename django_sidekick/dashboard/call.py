@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django_sidekick.jobs.registry import JOBS
@@ -30,19 +30,25 @@ def as_call(name: str, args: Any, kwargs: Any) -> str:
     """
     if not isinstance(args, list | tuple) or not isinstance(kwargs, Mapping | None) or not name:
         return ""
+    try:
+        call = _call(name, args, kwargs or {})
+    except ValueError:  # a whole number that is too long to be written
+        return ""
+    return call if len(call) <= LONGEST else ""
+
+
+def _call(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     positional = [_expression(value, 0) for value in args]
-    named = [f"{key}={_expression(value, 0)}" for key, value in (kwargs or {}).items()]
-    if not all(str(key).isidentifier() for key in kwargs or ()):
+    named = [f"{key}={_expression(value, 0)}" for key, value in kwargs.items()]
+    if not all(key.isidentifier() for key in kwargs):
         named = [f"**{_expression(kwargs, 0)}"]
     short = _short(name)
     if short:
-        call = f"{short}.perform_later({', '.join([*positional, *named])})"
-    else:
-        words = [repr(name), f"[{', '.join(positional)}]"]
-        if kwargs:
-            words.append(f"kwargs={_expression(kwargs, 0)}")
-        call = f"push({', '.join(words)})"
-    return call if len(call) <= LONGEST else ""
+        return f"{short}.perform_later({', '.join([*positional, *named])})"
+    words = [repr(name), f"[{', '.join(positional)}]"]
+    if kwargs:
+        words.append(f"kwargs={_expression(kwargs, 0)}")
+    return f"push({', '.join(words)})"
 
 
 def _short(name: str) -> str:

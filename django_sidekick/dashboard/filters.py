@@ -41,6 +41,23 @@ class Filter(NamedTuple):
         """Return the filter as a person says it; '' for none."""
         return ", ".join(_said(self))
 
+    def chips(self) -> list[tuple[str, str, str, str]]:
+        """Return what is asked for beside `q`: name and value in the URL, words, and the URL without it."""
+        words = {"class": _("class %s"), "queue": _("queue %s"), "error": _("error %s")}
+        values = zip(words, self[1:], strict=True)
+        return [
+            (name, value, words[name] % value, self.url(**{name: ""}))
+            for name, value in values
+            if value
+        ]
+
+    def url(self, **fields: str) -> str:
+        """Return the URL of a list with this filter, some of its fields changed."""
+        kept = dict(zip(("q", "class", "queue", "error"), self, strict=True))
+        query = QueryDict(mutable=True)
+        query.update({name: value for name, value in {**kept, **fields}.items() if value})
+        return f"?{query.urlencode()}"
+
 
 def _texts(job: Shown) -> str:
     """All that a person may look for, in one text. What is no job is looked through as it stands."""

@@ -26,6 +26,7 @@ from django_sidekick.dashboard.page import LivePage
 from django_sidekick.dashboard.show import figure
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.models import JobAttempt, JobRecord
+from django_sidekick.wire.payload import scrub
 from django_sidekick.wire.shown import Shown, json_of, shown, word
 
 MOST_ATTEMPTS = 100
@@ -104,18 +105,11 @@ class JobPage(LivePage):
                 Run(attempt, frames.of_python(attempt.backtrace)) for attempt in recalled.attempts
             ],
             "trace": frames.of_lines(job.backtrace()) if job and not recalled.attempts else None,
-            "args_json": _json([args, kwargs] if kwargs else args),
+            "args_json": _json({"args": args, "kwargs": kwargs} if kwargs else args),
             "call": as_call(name, args, kwargs),
             "record_tags": _tags(record),
             "siblings": recalled.siblings,
-            "buttons": [
-                (ACTS[act], None)
-                for act in possible
-                if act != "reschedule" and may(ACTS[act].permission)
-            ],
-            "reschedule": ACTS["reschedule"]
-            if "reschedule" in possible and may(ACTS["reschedule"].permission)
-            else None,
+            "buttons": [(ACTS[act], None) for act in possible if may(ACTS[act].permission)],
         }
 
     def act(self, act: Act) -> HttpResponse | None:
@@ -194,7 +188,7 @@ def _json(value: Any) -> str:
     if value is None:
         return ""
     try:
-        return json.dumps(value, indent=2, ensure_ascii=False, default=str)[:MOST_TEXT]
+        return scrub(json.dumps(value, indent=2, ensure_ascii=False, default=str)[:MOST_TEXT])
     except (ValueError, RecursionError):
         return json_of(value)[:MOST_TEXT]
 

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from django_sidekick.broker.inspector import Inspector
 from django_sidekick.broker.look import get_look
+from django_sidekick.broker.moving import queue_of
 from django_sidekick.broker.whereabouts import Found, Location, seek
 from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.events import event_of
 from django_sidekick.dashboard.memory import recall
+from django_sidekick.exceptions import SidekickError
 from django_sidekick.jobs.calls import plain
 from django_sidekick.jobs.enqueue import enqueue
 from django_sidekick.jobs.registry import JOBS
@@ -78,9 +81,11 @@ def run_again(payload: Mapping[str, Any]) -> str:
 
     It goes the way of push(), client middleware included. Raise SidekickError if it is refused or Redis is away.
     """
+    if not isinstance(payload.get("class"), str) or not isinstance(payload.get("args"), list):
+        raise SidekickError(_("The job has no class or no list of arguments: it cannot run again."))
     fresh = {name: value for name, value in payload.items() if name not in _PAST}
     fresh.setdefault("retry", True)
-    fresh["queue"] = fresh.get("queue") or "default"
+    fresh["queue"] = queue_of(fresh)
     return enqueue([Request(fresh, mode="immediately")])[0].jid
 
 

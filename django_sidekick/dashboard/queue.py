@@ -78,6 +78,7 @@ class QueuePage(QueueActs):
             "rows": rows,
             "pages": listed,
             "meant": meant,
+            "filters": meant.chips(),
             "scope": _scope(waiting, rows, listed.total if any(meant) else None),
             "buttons": self._buttons(["delete"], None),
             "clearing": [] if any(meant) else self._buttons(["clear"], waiting.total),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.templatetags.admin_list import result_headers
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
+from django.core.paginator import InvalidPage
 from django.db import connections
-from django.db.models import Q, TextField
+from django.db.models import F, OrderBy, Q, TextField
 from django.db.models.functions import Cast
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
@@ -20,11 +23,31 @@ from django_sidekick.dashboard import table
 from django_sidekick.dashboard.columns import asked_for
 from django_sidekick.dashboard.drill import Drill, drill
 from django_sidekick.dashboard.table import Records, count_text
+from django_sidekick.models import JobRecord
 
 MOST_JIDS = 1_000
 """Jobs whose jids begin as is asked that are shown."""
 
 _JID = re.compile("[0-9a-f]{6,}")
+
+
+class Row(NamedTuple):
+    """One job of the list, and its arguments as the filters of the templates take them."""
+
+    record: JobRecord
+    call: Mapping[str, Any]
+
+
+class LastIfUnknown(F):
+    """A column whose unknown values stand last, whichever way it is ordered."""
+
+    def asc(self, **words: Any) -> OrderBy:
+        """Order upwards."""
+        return super().asc(nulls_last=True, **words)
+
+    def desc(self, **words: Any) -> OrderBy:
+        """Order downwards."""
+        return super().desc(nulls_last=True, **words)
 
 
 class RecordList(ChangeList):
@@ -36,6 +59,7 @@ class RecordList(ChangeList):
     note = ""
     dates = Drill(show=False)
     count_text = ""
+    _is_narrowed = False
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Records:
         """Return what is asked for: super() knows times and order, the rest is narrowed here."""
@@ -54,16 +78,29 @@ class RecordList(ChangeList):
         return rows
 
     def get_results(self, request: HttpRequest) -> None:
-        """Read a page, and say how many rows there are as far as that is known."""
-        super().get_results(request)
+        """Read a page, and say how many rows there are as far as that is known. All are never shown on one."""
+        rows: Any = table.FoundOnce(self.queryset) if self._is_narrowed else self.queryset
+        self.paginator = self.model_admin.get_paginator(request, rows, self.list_per_page)
+        try:
+            self.result_list = list(self.paginator.page(self.page_num).object_list)
+        except InvalidPage:
+            raise IncorrectLookupParameters from None
+        self.result_count = self.paginator.count
+        self.multi_page = self.result_count > self.list_per_page
+        self.can_show_all = self.show_full_result_count = False
+        self.show_admin_actions = bool(self.result_count)
+        self.full_result_count = None
         is_whole = set(self.params) <= {ORDER_VAR}
         self.count_text = count_text(self.paginator, self.root_queryset.db, is_whole=is_whole)
         self.dates = self._dates()
+        self.rows = [Row(r, {"args": r.args, "kwargs": r.kwargs}) for r in self.result_list]
+        self.headers = list(result_headers(self))
 
-    def url_for_result(self, result: Any) -> str:
-        """Return the job's page."""
-        site = self.model_admin.admin_site.name
-        return reverse("admin:sidekick_job", args=[result.pk], current_app=site)
+    def get_ordering_field(self, field_name: Any) -> Any:
+        """Return what a column is ordered by."""
+        if field_name in ("wait_time", "run_time"):
+            return LastIfUnknown(field_name)
+        return super().get_ordering_field(field_name)
 
     def _dates(self) -> Drill:
         """The links of the date hierarchy: two steps into the index, whatever is filtered."""
@@ -84,7 +121,8 @@ class RecordList(ChangeList):
         column = next(iter(asked), "")
         if column and table.is_indexed(column, rows.db):
             rows = table.leading(rows, column, asked.pop(column))
-        if not (asked or self.query or self._is_sorted()):
+        self._is_narrowed = bool(asked or self.query or self._is_sorted())
+        if not self._is_narrowed:
             return rows
         rows, is_cut = table.window(rows)
         if is_cut:
@@ -95,7 +133,7 @@ class RecordList(ChangeList):
     def _is_sorted(self) -> bool:
         """Whether the order is one that no index has."""
         columns = self.get_ordering_field_columns() if ORDER_VAR in self.params else ()
-        return bool(set(columns) - {self.list_display.index("changed")})
+        return bool(set(columns) - {self.list_display.index("changed_at")})
 
     def _by_jid(self, rows: Records) -> Records | None:
         """The rows whose jids are, or begin as, the text; None if there are none."""

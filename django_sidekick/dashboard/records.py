@@ -9,16 +9,14 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import Error
-from django.db.models import F, OrderBy
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_sidekick.conf import get_settings
-from django_sidekick.dashboard import recordacts, show
+from django_sidekick.dashboard import recordacts
 from django_sidekick.dashboard.acts import ACTS, DESTROY, OPERATE, VIEW
 from django_sidekick.dashboard.columns import (
     ClassFilter,
@@ -35,18 +33,6 @@ from django_sidekick.models import JobRecord
 Action = Callable[[Any, HttpRequest, Records], HttpResponse | None]
 
 
-class LastIfUnknown(F):
-    """A column whose unknown values stand last, whichever way it is ordered."""
-
-    def asc(self, **words: Any) -> OrderBy:
-        """Order upwards."""
-        return super().asc(nulls_last=True, **words)
-
-    def desc(self, **words: Any) -> OrderBy:
-        """Order downwards."""
-        return super().desc(nulls_last=True, **words)
-
-
 def _action(name: str) -> Action:
     act = ACTS[name]
     needs = "destroy" if act.destroys else "operate"
@@ -61,10 +47,8 @@ def _action(name: str) -> Action:
 class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic at run time
     """The history as it was recorded. Each job opens on its own page, where it can be steered."""
 
-    list_display = (
-        "jid", "state_word", "job_class", "arguments", "queue", "changed", "wait", "run", "attempts", "error",
-    )  # fmt: skip
-    list_display_links = ("jid",)
+    list_display = ("job_class", "state", "queue", "changed_at", "wait_time", "run_time", "attempts")
+    """What is ordered by; a row shows jid and arguments with the class, the error with the state."""
     list_filter = (StateFilter, QueueFilter, ClassFilter, ErrorFilter, TimeFilter)
     search_fields = ("jid",)
     search_help_text = gettext_lazy(
@@ -110,7 +94,7 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic a
             if not request.user.has_perm(act.permission):
                 raise PermissionDenied
         try:
-            return super().changelist_view(request, extra_context)
+            return super().changelist_view(request, {"title": _("Jobs"), **(extra_context or {})})
         except Error as error:
             text = why(error, get_settings().history_database)
             context = {**self.admin_site.each_context(request), "title": _("Jobs"), "text": text}
@@ -151,47 +135,6 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic a
     def has_destroy_permission(self, request: HttpRequest) -> bool:
         """Whether those are that cannot."""
         return bool(request.user.has_perm(DESTROY))
-
-    @admin.display(description=gettext_lazy("state"), ordering="state")
-    def state_word(self, record: JobRecord) -> str:
-        """Return the state as a word; its colour is the style sheet's."""
-        return format_html(
-            '<span class="sk-state sk-state-{}">{}</span>', record.state, record.get_state_display()
-        )
-
-    @admin.display(description=gettext_lazy("arguments"))
-    def arguments(self, record: JobRecord) -> str:
-        """Return the arguments in one line."""
-        if record.args is None and record.kwargs is None:
-            return show.NOTHING
-        text = show.arguments({"args": record.args, "kwargs": record.kwargs})
-        return format_html('<code class="sk-args">{}</code>', text)
-
-    @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
-    def changed(self, record: JobRecord) -> str:
-        """Return when it finished, or was seen last."""
-        return show.time_element(record.changed_at)
-
-    @admin.display(description=gettext_lazy("wait"), ordering=LastIfUnknown("wait_time"))
-    def wait(self, record: JobRecord) -> str:
-        """Return how long it waited."""
-        return show.duration(record.wait_time and record.wait_time.total_seconds())
-
-    @admin.display(description=gettext_lazy("run time"), ordering=LastIfUnknown("run_time"))
-    def run(self, record: JobRecord) -> str:
-        """Return how long the last run took."""
-        return show.duration(record.run_time and record.run_time.total_seconds())
-
-    @admin.display(description=gettext_lazy("error"), ordering="error_class")
-    def error(self, record: JobRecord) -> str:
-        """Return the last error and the beginning of its message."""
-        if not record.error_class:
-            return ""
-        return format_html(
-            '<span class="sk-error-class">{}</span> <span class="sk-message">{}</span>',
-            record.error_class,
-            record.error_message[:120],
-        )
 
     def _url(self, name: str, *args: Any) -> str:
         return reverse(f"admin:{name}", args=args, current_app=self.admin_site.name)

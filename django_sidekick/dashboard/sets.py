@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -89,7 +88,7 @@ class SetPage(SetActs):
             "all_label": _all_label(shelf, self.meant),
             "pages": pages(self.request.GET, shelf.matching),
             "further": self._further(shelf),
-            "filters": self._filters(),
+            "filters": self.meant.chips(),
             "buttons": [(act, number) for act, number in own if act.name != "clear"],
             "clear": [(ACTS["clear"], shelf.total)] if may(ACTS["clear"].permission) else [],
         }
@@ -125,23 +124,7 @@ class SetPage(SetActs):
         begin = shelf.looked_from + shelf.looked_at
         if not any(self.meant) or not shelf.looked_at or begin >= shelf.total:
             return ""
-        return self._at(**{"from": str(begin)})
-
-    def _filters(self) -> list[tuple[str, str, str, str]]:
-        """Return what is filtered by beside `q`: name and value in the URL, words, and the URL without it."""
-        words = {"class": _("class %s"), "queue": _("queue %s"), "error": _("error %s")}
-        values = zip(words, self.meant[1:], strict=True)
-        return [
-            (name, value, words[name] % value, self._at(**{name: ""}))
-            for name, value in values
-            if value
-        ]
-
-    def _at(self, **fields: str) -> str:
-        kept = {name: self.request.GET.get(name, "") for name in ("q", "class", "queue", "error")}
-        query = QueryDict(mutable=True)
-        query.update({name: value for name, value in {**kept, **fields}.items() if value})
-        return f"?{query.urlencode()}"
+        return self.meant.url(**{"from": str(begin)})
 
 
 def _scope(shelf: Shelf, meant: Filter, *, newest_first: bool) -> str:

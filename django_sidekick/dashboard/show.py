@@ -93,12 +93,20 @@ def time_element(value: Any) -> str:
     at = moment(value)
     if at is None:
         return text(value) or NOTHING
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        at.isoformat(timespec="milliseconds"),
-        exact(at),
-        relative(at, timezone.now()),
-    )
+    return _element(at, relative(at, timezone.now()), exact(at))
+
+
+def clock_element(value: Any) -> str:
+    """Return a time as time_element() does: the exact one, the relative one beside it."""
+    at = moment(value)
+    if at is None:
+        return text(value) or NOTHING
+    return _element(at, exact(at), relative(at, timezone.now()))
+
+
+def _element(at: datetime, words: str, title: str) -> str:
+    iso = at.isoformat(timespec="milliseconds")
+    return format_html('<time datetime="{}" title="{}">{}</time>', iso, title, words)
 
 
 def relative(at: datetime, now: datetime) -> str:

@@ -38,6 +38,28 @@ _WALK = """
 """From each value to the next one by the index: as many steps as there are values, not rows."""
 
 
+class FoundOnce:
+    """Rows that are costly to find: one walk counts them and knows their order, a page is read by its jids."""
+
+    ordered = True
+
+    def __init__(self, rows: Records) -> None:
+        self._rows = rows
+
+    @cached_property
+    def jids(self) -> list[str]:
+        """Return the jids of the first 10,001 rows, in their order."""
+        return list(self._rows.values_list("jid", flat=True)[: MOST_COUNTED + 1])
+
+    def __len__(self) -> int:
+        return len(self.jids)
+
+    def __getitem__(self, part: slice) -> list[JobRecord]:
+        jids = self.jids[part]
+        rows = JobRecord.objects.using(self._rows.db).in_bulk(jids)
+        return [rows[jid] for jid in jids if jid in rows]
+
+
 class BoundedPaginator(Paginator):  # type: ignore[type-arg] # no generic at run time
     """Count no further than 10,000 rows, and offer no page beyond them: the filters lead further."""
 
@@ -45,6 +67,8 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg] # no generic at run
     def counted(self) -> int:
         """Return the number of rows; 10,001 for more than 10,000."""
         rows: Any = self.object_list
+        if isinstance(rows, FoundOnce):
+            return len(rows)
         return int(rows.order_by().values("changed_at")[: MOST_COUNTED + 1].count())
 
     @cached_property

@@ -33,6 +33,12 @@ def sk_time(value: Any) -> str:
 
 
 @register.filter
+def sk_clock(value: Any) -> str:
+    """Return a time as sk_time does, the exact one to be read, the relative one in `title`."""
+    return show.clock_element(value)
+
+
+@register.filter
 def sk_duration(seconds: Any) -> str:
     """Return seconds as `12 ms`, `2.3 s` or `1 h 33 min`."""
     return show.duration(seconds)

@@ -113,7 +113,7 @@ def test_running_jobs_stand_by_run_time_the_longest_first(redis, client, viewer)
 
     shown = words(client.get(BUSY))
 
-    assert re.search(rf"1 h 33 min since 1 hour ago SlowJob vip {'b' * 24} 1, 'a' low host:12 thread t2 [\d.]+ s", shown)
+    assert re.search(rf"1 h 33 min since [^ ]+ \d+, \d+ \d\d:\d\d:\d\d UTC SlowJob vip {'b' * 24} 1, 'a' low host:12 thread t2 [\d.]+ s", shown)
     assert "2 running jobs, the longest run first" in shown
 
 

@@ -202,6 +202,7 @@ def test_all_that_match_are_deleted_and_nothing_else(redis, client, destroyer):
 
     asked = client.post(url, {"action": "delete", "select_across": "1"})
     assert "These are 150 jobs" in words(asked)
+    assert "all 150 jobs that match" in words(client.get(url))
     client.post(url, {"action": "delete", "select_across": "1", "post": "yes"})
 
     assert {json.loads(raw)["class"] for raw in redis.lrange("queue:low", 0, -1)} == {"B"}

@@ -216,7 +216,7 @@ def test_an_order_puts_what_is_not_known_last(history, client, viewer):
     record("a", database=history, run_time=timedelta(seconds=1))
     record("b", database=history, run_time=None)
     record("c", database=history, run_time=timedelta(seconds=3))
-    column = opened(client).context["cl"].list_display.index("run")
+    column = opened(client).context["cl"].list_display.index("run_time")
 
     assert jids(opened(client, f"?o=-{column}")) == ["c", "a", "b"]
     assert jids(opened(client, f"?o={column}")) == ["a", "c", "b"]

@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from django_sidekick.dashboard import show
-from django_sidekick.templatetags.sidekick import sk_args, sk_bytes, sk_duration, sk_text, sk_time
+from django_sidekick.templatetags.sidekick import (
+    sk_args,
+    sk_bytes,
+    sk_clock,
+    sk_duration,
+    sk_text,
+    sk_time,
+)
 
 ANYTHING = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats() | some.binary()
@@ -24,7 +31,7 @@ ANYTHING = some.recursive(
 
 @given(ANYTHING)
 def test_no_filter_raises_and_what_each_returns_can_be_sent(value):
-    for word in (sk_text, sk_args, sk_time, sk_duration, sk_bytes):
+    for word in (sk_text, sk_args, sk_time, sk_clock, sk_duration, sk_bytes):
         word(value).encode()
 
 
