@@ -30,6 +30,7 @@ PAGES = {
     "overview": "", "queues": "queues/", "queue": "queues/newsletter/", "busy": "busy/", "retries": "retries/",
     "scheduled": "scheduled/", "dead": "dead/", "processes": "processes/", "metrics": "metrics/",
 }  # fmt: skip
+A_FAILING_JOB = "#content tr:has-text('ReportStockJob') a.sk-jid"
 READY = """async () => {
     const {numbers} = await (await fetch("?live=1")).json();
     return numbers.retries > 3 && numbers.dead > 5 && numbers.busy > 1 && numbers.processed > 30;
@@ -83,7 +84,7 @@ def take(browser: Browser, shown: Demo) -> None:
     _wait(page)
     addresses = {name: shown.live + path for name, path in PAGES.items()}
     page.goto(addresses["retries"])
-    addresses["job"] = str(page.locator("#content a.sk-jid").first.evaluate("link => link.href"))
+    addresses["job"] = str(page.locator(A_FAILING_JOB).first.evaluate("link => link.href"))
     addresses["jobs"] = f"{shown.admin}django_sidekick/jobrecord/"
     for name, address in addresses.items():
         page.goto(address)

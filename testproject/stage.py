@@ -62,7 +62,7 @@ class Stage:
         web = Command("runserver", "--noreload", f"127.0.0.1:{self._at.web_port}", log=web_log)
         web = undo.enter_context(web)
         web.wait_for(self._at.web_port)
-        worker = undo.enter_context(Command("runworker"))
+        worker = undo.enter_context(Command("runworker", "-g", "shop"))
         self._print_addresses(password)
         self._go_shopping()
         if self._once:

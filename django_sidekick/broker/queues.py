@@ -14,6 +14,8 @@ from django_sidekick.broker.numbers import count, names_in
 from django_sidekick.wire.payload import read_time_s
 from django_sidekick.wire.shown import digest, read
 
+_SAMPLE, _MOST_BYTES = 100, 10_000_000
+
 
 class Queue(NamedTuple):
     """One queue. `latency_s`: how long the next job to run has waited; None where there is none, or it does not say."""
@@ -70,15 +72,36 @@ def queues(keys: Keys) -> Question:
 
 def waiting(keys: Keys, name: str, page: int, rows: int) -> Question:
     """Ask for a page of Waiting, pages from 1, the last one for any beyond it, in two round trips."""
-    size, is_paused = yield [("LLEN", keys.queue(name)), ("SISMEMBER", keys.paused, name)]
-    total = count(size)
+    length, is_paused = yield [("LLEN", keys.queue(name)), ("SISMEMBER", keys.paused, name)]
+    total = count(length)
     first = (min(page, max(-(-total // rows), 1)) - 1) * rows
-    texts: Any = []
+    texts = []
     if total:
-        (texts,) = yield [
-            ("LRANGE", keys.queue(name), -(first + min(rows, MOST_READ)), -(first + 1))
-        ]
-    return Waiting(_reversed(texts), first + 1, total, count(is_paused) == 1)
+        texts = _reversed((yield [_slice(keys, name, first, rows)])[0])
+    return Waiting(texts, first + 1, total, count(is_paused) == 1)
+
+
+def nearest(keys: Keys, name: str) -> Question:
+    """Ask for the Waiting of the next 1,000 jobs to run, in two round trips: 100, then the others.
+
+    Fewer, if those would be more than about 10 MB by what the first ones are.
+    """
+    length, is_paused, replied = yield [
+        ("LLEN", keys.queue(name)),
+        ("SISMEMBER", keys.paused, name),
+        _slice(keys, name, 0, _SAMPLE),
+    ]
+    texts = _reversed(replied)
+    if len(texts) == _SAMPLE:
+        fit = _MOST_BYTES * _SAMPLE // max(sum(map(len, texts)), 1)
+        more = max(1, min(MOST_READ - _SAMPLE, fit))
+        texts = texts + _reversed((yield [_slice(keys, name, _SAMPLE, more)])[0])
+    return Waiting(texts, 1, count(length), count(is_paused) == 1)
+
+
+def _slice(keys: Keys, name: str, first: int, rows: int) -> Command:
+    """Rows from the end that is taken next, `first` of them left out; the reply has the next to run last."""
+    return ("LRANGE", keys.queue(name), -(first + rows), -(first + 1))
 
 
 def size(keys: Keys, name: str) -> Question:
@@ -100,11 +123,9 @@ def named(keys: Keys, name: str, wanted: Collection[str]) -> Question:
         deepest = max(deepest, int(position) if position.isdecimal() and len(position) < 12 else 0)
     found: dict[str, bytes] = {}
     for first in range(0, deepest + MOST_READ, MOST_READ):
-        (texts,) = yield [("LRANGE", keys.queue(name), -(first + MOST_READ), -(first + 1))]
-        found |= {
-            digits: text for text in _reversed(texts) if (digits := digest(text)) in by_digest
-        }
-        if len(found) == len(by_digest) or not texts or isinstance(texts, Exception):
+        texts = _reversed((yield [_slice(keys, name, first, MOST_READ)])[0])
+        found |= {digits: text for text in texts if (digits := digest(text)) in by_digest}
+        if len(found) == len(by_digest) or not texts:
             break
     return list(found.values())
 

@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from django_sidekick.broker import scripts
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.look import Command, Question
-from django_sidekick.broker.numbers import count, names_in
+from django_sidekick.broker.numbers import names_in
 from django_sidekick.wire import codec
 from django_sidekick.wire.payload import read_time_s
 
@@ -79,9 +80,9 @@ def seek(
     search.read_inflight(zip(owners, hashes[len(processes) :], strict=True))
     search.add_shelves(queues)
     while not search.is_done and (ends is None or time.monotonic() < ends):
-        replies = iter((yield search.next_slices()))
-        for shelf in search.asked:
-            search.read(shelf, next(replies), next(replies))
+        replies = yield search.next_slices()
+        for shelf, reply in zip(search.asked, replies, strict=True):
+            search.read(shelf, reply)
     return search.found()
 
 
@@ -94,13 +95,11 @@ class _Shelf:
         self.step = _FIRST_SLICE
         self.is_open = True
 
-    def questions(self, most: int) -> list[Command]:
-        """Ask for the size and the next slice, the newest members first."""
+    def question(self, most: int, needles: Iterable[bytes]) -> Command:
+        """Look through the next slice, the newest members first, where it lies: only what is found travels."""
+        kind = "list" if self.kind == "queue" else "zset"
         last = min(self.looked + self.step, most) - 1
-        if self.kind == "queue":
-            return [("LLEN", self.key), ("LRANGE", self.key, self.looked, last)]
-        slice_ = ("ZREVRANGE", self.key, self.looked, last, "WITHSCORES")
-        return [("ZCARD", self.key), slice_]
+        return ("EVAL", scripts.load("seek").text, 1, self.key, kind, self.looked, last, *needles)
 
 
 class _Search:
@@ -126,22 +125,19 @@ class _Search:
         """The shelves that have been looked at least come first, so that no long one hides the others."""
         waiting = sorted((s for s in self._shelves if s.is_open), key=lambda shelf: shelf.looked)
         self.asked = waiting[:SLICES_A_TRIP]
-        return [command for shelf in self.asked for command in shelf.questions(self._most)]
+        return [shelf.question(self._most, self._needles) for shelf in self.asked]
 
-    def read(self, shelf: _Shelf, size: Any, members: Any) -> None:
-        shelf.size = count(size)
-        if not isinstance(members, list):
+    def read(self, shelf: _Shelf, reply: Any) -> None:
+        if not isinstance(reply, list):
             shelf.is_open = False
             return
-        texts = members if shelf.kind == "queue" else members[::2]
-        scores = [None] * len(texts) if shelf.kind == "queue" else members[1::2]
-        for index, (raw, score) in enumerate(zip(texts, scores, strict=True), shelf.looked):
+        shelf.size, looked, size_bytes, *hits = reply
+        for rank, raw, score in zip(hits[::3], hits[1::3], hits[2::3], strict=True):
             for jid, payload in self._jobs_in(raw):
-                self._place(jid, _on(shelf, raw, payload, index, score))
-        shelf.looked += len(texts)
-        shelf.is_open = len(texts) == shelf.step and shelf.looked < self._most
-        mean = sum(map(len, texts)) // max(len(texts), 1) + 1
-        shelf.step = min(max(SLICE_BYTES // mean, 1), SLICE)
+                self._place(jid, _on(shelf, raw, payload, rank, score))
+        shelf.looked += looked
+        shelf.is_open = looked == shelf.step and shelf.looked < self._most
+        shelf.step = min(max(SLICE_BYTES * max(looked, 1) // (size_bytes + 1), 1), SLICE)
 
     def read_inflight(self, hashes: Iterable[tuple[str, Any]]) -> None:
         for identity, entries in hashes:

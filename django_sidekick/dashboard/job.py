@@ -91,7 +91,7 @@ class JobPage(LivePage):
         record, job = recalled.record, shown(place.raw or json_of(place.payload).encode()) if place else None
         name, args, kwargs = _call_of(record, job)
         possible = [*jobacts.POSSIBLE[place.kind]] if place else []
-        if (place and place.kind != "busy") or (record and jobacts.payload_of(record)):
+        if place.kind != "busy" if place else (record and jobacts.payload_of(record)):
             possible.insert(0, "run_again")
         may = self.request.user.has_perm
         return {

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_sidekick.broker import queues
-from django_sidekick.broker.look import MOST_READ, Question, get_look
+from django_sidekick.broker.look import Question, get_look
 from django_sidekick.broker.moving import Move, Source
 from django_sidekick.dashboard import acts
 from django_sidekick.dashboard.acts import ACTS, Act
@@ -29,6 +29,11 @@ class Row(NamedTuple):
     name: str
     job: Shown
     since_s: float | None
+
+    @property
+    def key(self) -> str:
+        """Return what stays the same while the job comes nearer."""
+        return self.name.partition("|")[2]
 
     @property
     def call(self) -> dict[str, Any]:
@@ -60,7 +65,7 @@ class QueuePage(QueueActs):
         """Ask for the page's rows, or for those to look through."""
         keys = get_look().keys
         if any(Filter.of(self.request.GET)):
-            return {"waiting": queues.waiting(keys, self.queue, 1, MOST_READ)}
+            return {"waiting": queues.nearest(keys, self.queue)}
         return {"waiting": queues.waiting(keys, self.queue, page_asked(self.request.GET), ROWS)}
 
     def show(self, answers: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +113,7 @@ class QueuePage(QueueActs):
 
     def _matching(self) -> list[bytes]:
         look, meant = get_look(), Filter.of(self.request.GET)
-        waiting = look.ask({"w": queues.waiting(look.keys, self.queue, 1, MOST_READ)})["w"]
+        waiting = look.ask({"w": queues.nearest(look.keys, self.queue)})["w"]
         return [raw for raw in waiting.texts if meant.takes_text(raw)]
 
     def _delete(self, act: Act, texts: list[bytes], chosen: int) -> None:

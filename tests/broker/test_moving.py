@@ -154,11 +154,13 @@ def test_a_server_that_is_out_of_memory_loses_no_job(redis, mover, hand):
 
 def test_a_step_holds_redis_up_for_a_moment_only(redis, mover, hand):
     raws = [job(n, error_message="x" * 700) for n in range(1000)]
-    redis.zadd("retry", {raw: n for n, raw in enumerate(raws)})
-    redis.config_resetstat()
+    mean_us = []
+    for _ in range(5):
+        redis.zadd("retry", {raw: n for n, raw in enumerate(raws)})
+        redis.config_resetstat()
+        mover.move(RETRY, [to_queue(hand, raw) for raw in raws])
+        calls = redis.info("commandstats")["cmdstat_evalsha"]
+        assert calls["calls"] >= 10
+        mean_us.append(calls["usec"] / calls["calls"])
 
-    mover.move(RETRY, [to_queue(hand, raw) for raw in raws])
-
-    calls = redis.info("commandstats")["cmdstat_evalsha"]
-    assert calls["calls"] >= 10
-    assert calls["usec"] / calls["calls"] < 5000  # about 300 us on a quiet machine
+    assert min(mean_us) < 5000  # about 300 on a quiet machine

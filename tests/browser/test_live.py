@@ -93,3 +93,22 @@ def test_a_job_that_a_worker_failed_is_run_again_by_a_button(visit, redis):
         owner = redis.zrange("sk:owners", 0, 0)[0].decode()
         wait_until(lambda: not redis.zcard("retry") and not redis.llen("queue:default") and redis.hlen(f"sk:inflight:{owner}") <= 3, "the run")
         assert not redis.zcard("dead")
+
+
+def test_a_poll_takes_nobody_off_the_row_or_folds_what_is_open(visitor, stock):
+    page = visitor.open("retries")
+    page.keyboard.press("j")
+    visitor.row(jid(102)).locator("summary").click()
+    page.keyboard.press("j")
+    focused = "document.activeElement.closest('tr')?.innerText"
+    before = page.evaluate(focused)
+
+    for at_s in (30, 900):  # one comes before, one after
+        stock.put("retry", at_s, stock.failed(int(at_s)))
+        page.clock.run_for(ONE_POLL_MS)
+        expect(visitor.row(jid(at_s))).to_have_count(1)
+
+    assert page.evaluate(focused) == before
+    assert visitor.row(jid(102)).locator("details").get_attribute("open") is not None
+    page.keyboard.press("x")
+    assert page.locator("tr:focus-within input.action-select, tr:focus input.action-select").is_checked()

@@ -42,7 +42,8 @@ def test_with_javascript_it_goes_on_by_itself(visit, many):
     assert LogEntry.objects.get().object_repr == f"Retries: {MANY:,}"
 
 
-def test_without_javascript_it_goes_on_by_its_button_and_can_be_left(visit, many):
+def test_without_javascript_it_goes_on_by_its_button_and_can_be_left(visit, many, monkeypatch):
+    monkeypatch.setattr(set_acts, "TURN_S", 0)  # one slice a request
     visitor = visit(java_script_enabled=False)
     page = ask(visitor)
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.browser.test_pages import PAGES
 
-TEXT = r"document.getElementById('content').innerText.replace(/[\d.,]+|\b(now|ago|in|s|seconds?)\b/g, '').replace(/\s+/g, ' ')"
+TEXT = r"document.querySelector('.sk-page, #changelist').innerText.replace(/[\d.,]+|\b(now|ago|in|s|seconds?)\b/g, '').replace(/\s+/g, ' ')"
 """Without what changes from one second to the next."""
 
 

@@ -53,3 +53,15 @@ def test_a_queue_of_any_name_is_paused_resumed_and_cleared(ruins, client, destro
         assert answer.status_code == 302
         assert client.get(answer["Location"]).status_code == 200
         assert (ruins.scard("paused") == 1) == (act == "pause")
+
+
+@pytest.mark.parametrize("act", ["quiet", "stop"])
+def test_processes_of_any_name_are_asked(ruins, client, destroyer, act):
+    url = reverse("admin:sidekick_processes")
+    assert client.post(url, {"action": "stop", "select_across": "1"}).status_code == 200
+
+    answer = client.post(url, {"action": act, "select_across": "1", "post": "yes"})
+
+    assert answer.status_code == 302
+    assert client.get(answer["Location"]).status_code == 200
+    assert ruins.lindex(f"{SCRIPT}-signals", 0) in (b"TSTP", b"TERM")

@@ -164,7 +164,13 @@ def test_a_page_of_100000_jobs_costs_two_round_trips_and_at_most_1000_jobs(redis
         look._send = send
 
     assert len(asked) == 2
-    assert seen["lrange"] == 1
+    assert seen["lrange"] == (2 if query else 1)
+
+
+def test_of_very_long_jobs_a_filter_reads_fewer(redis, client, viewer):
+    enqueue(redis, *(job(args=["x" * 100_000]) for _ in range(300)))
+
+    assert "199 jobs match among the next 199 to run, of 300" in words(client.get(LOW + "?q=xxx"))
 
 
 def test_selected_jobs_are_deleted_after_confirming_although_others_have_gone(redis, client, destroyer):

@@ -244,15 +244,16 @@ def test_a_reschedule_into_the_midst_of_the_others_meets_each_once(redis):
     assert errand.done == 1000
 
 
-def test_a_slice_holds_redis_up_for_a_moment_only(redis, client, destroyer):
+def test_an_act_on_all_goes_in_slices_of_100(redis, client, destroyer):
     fill(redis, "retry", range(1, 5001))
     redis.config_resetstat()
 
-    confirmed(client, "retries", post(client, "retries", "retry_now", select_across="1"))
+    answer = confirmed(client, "retries", post(client, "retries", "retry_now", select_across="1"))
+    while answer.status_code == 200:  # a busy machine
+        answer = confirmed(client, "retries", answer)
 
-    scripts = redis.info("commandstats")["cmdstat_evalsha"]
     assert redis.llen("queue:low") == 5000
-    assert scripts["usec"] / scripts["calls"] < 5000  # about 300 us on a quiet machine
+    assert redis.info("commandstats")["cmdstat_evalsha"]["calls"] >= 50
 
 
 def test_when_redis_goes_away_half_way_it_is_said_how_far_it_came_and_it_can_go_on(client, destroyer, sidekick_settings, monkeypatch):
