@@ -37,7 +37,7 @@ LOCK_S = {"sqlite": 0.012}
 """How long one transaction may hold its locks: half of what a web request should wait for SQLite's only one."""
 
 LOCK_ELSEWHERE_S = 0.1
-FEWEST, MOST = 250, 5000
+FEWEST, MOST = 1000, 5000
 """Rows of one transaction."""
 
 
