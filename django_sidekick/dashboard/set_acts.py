@@ -119,9 +119,12 @@ class SetActs(LivePage):
         most = get_look().settings.dead_max_jobs
         if act.name != "kill" or total < most:
             return ""
-        return _("The dead set keeps the newest %(most)s jobs; the others are dropped.") % {
-            "most": figure(most - 1)
-        }
+        said = ngettext(
+            "The dead set keeps the newest %(most)s job; the others are dropped.",
+            "The dead set keeps the newest %(most)s jobs; the others are dropped.",
+            most - 1,
+        )
+        return said % {"most": figure(most - 1)}
 
     def _confirmed(self, act: Act) -> Errand | None:
         """Return the errand that this user has confirmed on this page, or say that there is none."""
