@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views import View
 
 from django_sidekick.broker.look import Question, get_look
@@ -36,7 +36,7 @@ NUMBERS = (
     ("processed", gettext_lazy("Processed"), "metrics"),
     ("failed", gettext_lazy("Failed"), "metrics"),
     ("busy", gettext_lazy("Busy"), "busy"),
-    ("enqueued", gettext_lazy("Enqueued"), "queues"),
+    ("enqueued", pgettext_lazy("number", "Enqueued"), "queues"),
     ("retries", gettext_lazy("Retries"), "retries"),
     ("scheduled", gettext_lazy("Scheduled"), "scheduled"),
     ("dead", gettext_lazy("Dead"), "dead"),

@@ -219,7 +219,7 @@ def test_the_language_is_that_of_the_request(scene, client):
     vietnamese = client.get(page("sidekick_retries"), headers=VI).content.decode()
     english = client.get(page("sidekick_retries"), headers={"accept-language": "en"}).content.decode()
 
-    assert "Thử lại ngay" in vietnamese and "Lần thử kế tiếp" in vietnamese
+    assert "Thử lại ngay" in vietnamese and "Lần thử tới" in vietnamese
     assert "Retry now" in english and "Next try" in english
 
 
