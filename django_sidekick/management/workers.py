@@ -177,6 +177,7 @@ class Crew:
         return [Recorder(self._options.settings, JOBS)] if self._is_mirrored else []
 
     def _serve(self, link: Link) -> None:
+        collector.relax()
         service = Service(self._options.settings, self._events_of, self._actors())
         woken = Wake(link)
         _handle(
