@@ -6,6 +6,7 @@ import pytest
 
 from django_sidekick.dashboard.call import as_call
 from django_sidekick.dashboard.frames import of_lines, of_python
+from tests.app.jobs import AddJob
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,10 @@ def test_a_call_is_written_as_python_has_it(name, args, kwargs, call):
 
 
 def test_a_registered_class_is_called_by_its_own_name():
-    assert as_call("HardJob", ["a"], {}) == "RubyNamed.perform_later('a')"
+    class Inner(AddJob):
+        class_name, kwargs = "OddName", True
+
+    assert as_call("OddName", [1], {}).endswith("Inner.perform_later(1)")
 
 
 @pytest.mark.parametrize("args", [[10**5000], [[[]] * 3]])
