@@ -47,8 +47,8 @@ def _action(name: str) -> Action:
 class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic at run time
     """The history as it was recorded. Each job opens on its own page, where it can be steered."""
 
-    list_display = ("job_class", "state", "queue", "changed_at", "wait_time", "run_time", "attempts")
-    """What is ordered by; a row shows jid and arguments with the class, the error with the state."""
+    list_display = ("job_class", "state", "changed_at", "wait_time", "run_time", "attempts")
+    """What is ordered by; a row shows queue, jid and arguments with the class, the error with the state."""
     list_filter = (StateFilter, QueueFilter, ClassFilter, ErrorFilter, TimeFilter)
     search_fields = ("jid",)
     search_help_text = gettext_lazy(
