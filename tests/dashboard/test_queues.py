@@ -229,3 +229,15 @@ def test_a_job_is_found_again_wherever_it_was_given_back(redis):
     redis.rpush("queue:low", *[b"back"] * 900)
 
     assert look.ask({"texts": queues.named(keys, "low", names)})["texts"] == [b"0", b"2100"]
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"a/b\n", "ü".encode(), b""])
+def test_jobs_of_a_queue_of_any_name_are_deleted(redis, client, destroyer, name):
+    redis.sadd("queues", name)
+    redis.lpush(b"queue:" + name, job(), "x")
+    url = reverse("admin:sidekick_queue", args=[name.decode(errors="surrogateescape")])
+
+    done = client.post(url, {"action": "delete", "_selected_action": names_of(client.get(url))[:1], "post": "yes"})
+
+    assert said(client, done) == ["1 job was deleted."]
+    assert redis.lrange(b"queue:" + name, 0, -1) == [b"x"]
