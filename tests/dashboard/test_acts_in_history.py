@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import UTC, datetime
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
+from django_sidekick.broker.look import get_look
+from django_sidekick.dashboard import errandpage
+from django_sidekick.dashboard.emptying import emptying
+from django_sidekick.dashboard.errand import Errand
+from django_sidekick.dashboard.filters import Filter
 from django_sidekick.jobs.registry import LEVELS
 from django_sidekick.models import JobAttempt, JobRecord
 from django_sidekick.wire import codec, event
@@ -224,3 +231,90 @@ def test_a_record_that_is_newer_than_the_deletion_stays(redis, db, client, destr
 
     assert JobRecord.objects.get().state == "processed"
     assert redis.llen("queue:low") == 0
+
+
+QUEUE = reverse("admin:sidekick_queue", args=["low"])
+QUEUES = reverse("admin:sidekick_queues")
+
+
+def cleared(client, url, **fields):
+    """Clear a queue, the pages of progress included. Return how many there were."""
+    answer, turns = client.post(url, {"action": "clear", "post": "yes", "_selected_action": "low", **fields}), 0
+    while answer.status_code == 200:
+        assert "data-continue" in (html := answer.content.decode())
+        token = re.search('name="errand" value="([^"]+)"', html)[1]
+        answer, turns = client.post(url, {"action": "clear", "post": "yes", "errand": token}), turns + 1
+    return turns
+
+
+@pytest.mark.parametrize("url", [QUEUE, QUEUES])
+def test_a_cleared_queue_is_in_the_history_and_many_jobs_are_done_with_progress(mirror, redis, client, destroyer, monkeypatch, url):
+    monkeypatch.setattr(errandpage, "TURN_S", 0.001)
+    monkeypatch.setattr(errandpage, "MANY", 100)
+    record(jid(1), state="enqueued")
+    enqueue(redis, *map(job, range(1, 501)), b"no job", b"no job", b"[]")
+    enqueue(redis, job(900), queue="high")
+
+    assert cleared(client, url) > 1
+    mirror.write()
+
+    assert redis.smembers("queues") == {b"high"}
+    assert redis.llen("queue:low") == 0
+    assert mirror.rows.filter(state="discarded").count() == mirror.rows.count() == 500
+    entry = LogEntry.objects.get()
+    assert (entry.change_message, entry.object_repr) == ("clear", "queue low: 503")
+
+
+def test_what_is_pushed_while_a_queue_is_cleared_stays(mirror, redis, client, destroyer, monkeypatch):
+    enqueue(redis, *map(job, range(1, 51)))
+    look = get_look()
+    errand = Errand("queue:low", "clear", "1", Filter(), time.time() - 1, 0.0, 50)
+    walk = emptying(look, "low", errand)
+
+    next(walk)
+    for _ in range(20):
+        redis.rpop("queue:low")
+        redis.lpush("queue:low", waiting(jid="n" * 24))
+    *_, errand = walk
+
+    assert (errand.done, errand.is_over) == (30, True)
+    assert redis.llen("queue:low") == 20
+    assert redis.smembers("queues") == {b"low"}
+    told = events(redis)
+    assert (len(told), {told.kind for told in told}) == (30, {"discarded"})
+
+
+def test_a_clear_that_begins_again_from_an_old_form_takes_nothing_that_came_later(mirror, redis, client, destroyer):
+    enqueue(redis, *map(job, range(1, 51)))
+    errand = Errand("queue:low", "clear", str(destroyer.pk), Filter(), time.time() - 1, 0.0, 50)
+    assert cleared(client, QUEUE, errand=errand.token()) == 0
+    assert redis.llen("queue:low") == 0
+    enqueue(redis, waiting())
+
+    cleared(client, QUEUE, errand=errand.token())
+    post_to_another = client.post(reverse("admin:sidekick_queue", args=["high"]), {"action": "clear", "errand": errand.token()})
+    client.post(QUEUES, {"action": "pause", "errand": errand.token()})
+
+    assert post_to_another.status_code == 302
+    assert (redis.llen("queue:low"), redis.exists("paused")) == (1, 0)
+
+
+def test_an_empty_queue_is_forgotten_and_a_key_of_another_type_stays(mirror, redis, client, destroyer):
+    redis.sadd("queues", "low", "odd")
+    redis.set("queue:odd", "no list")
+
+    cleared(client, QUEUE)
+    cleared(client, reverse("admin:sidekick_queue", args=["odd"]))
+
+    assert redis.smembers("queues") == {b"odd"}
+    assert redis.get("queue:odd") == b"no list"
+
+
+def test_a_clear_into_a_full_stream_clears_and_counts(mirror, redis, client, destroyer, sidekick_settings):
+    sidekick_settings(HISTORY_STREAM_MAX_MIB=1)
+    redis.set("sk:events:bytes", 2**20)
+    enqueue(redis, *map(job, range(1, 251)))
+
+    cleared(client, QUEUE)
+
+    assert (redis.llen("queue:low"), int(redis.get("sk:events:dropped"))) == (0, 250)
