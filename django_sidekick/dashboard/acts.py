@@ -8,7 +8,7 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import router, transaction
 from django.http import HttpRequest
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from django_sidekick.models import JobRecord
 
@@ -33,17 +33,17 @@ class Act(NamedTuple):
 ACTS = {
     act.name: act
     for act in (
-        Act("retry_now", _("Retry now")),
-        Act("enqueue_now", _("Add to queue now")),
-        Act("run_again", _("Run again")),
-        Act("reschedule", _("Reschedule")),
-        Act("pause", _("Pause")),
-        Act("resume", _("Resume")),
-        Act("quiet", _("Quiet")),
-        Act("kill", _("Kill"), DESTROY),
-        Act("delete", _("Delete"), DESTROY),
-        Act("clear", _("Clear"), DESTROY),
-        Act("stop", _("Stop"), DESTROY),
+        Act("retry_now", pgettext_lazy("act", "Retry now")),
+        Act("enqueue_now", pgettext_lazy("act", "Add to queue now")),
+        Act("run_again", pgettext_lazy("act", "Run again")),
+        Act("reschedule", pgettext_lazy("act", "Reschedule")),
+        Act("pause", pgettext_lazy("act", "Pause")),
+        Act("resume", pgettext_lazy("act", "Resume")),
+        Act("quiet", pgettext_lazy("act", "Quiet")),
+        Act("kill", pgettext_lazy("act", "Kill"), DESTROY),
+        Act("delete", pgettext_lazy("act", "Delete"), DESTROY),
+        Act("clear", pgettext_lazy("act", "Clear"), DESTROY),
+        Act("stop", pgettext_lazy("act", "Stop"), DESTROY),
     )
 }
 

@@ -139,10 +139,8 @@ class JobPage(LivePage):
             raise SidekickError(_("The job's arguments are not known any more."))
         jid = jobacts.run_again(payload)
         acts.log(self.request, act, f"{payload.get('class')} {self.jid} → {jid}", object_id=jid)
-        text = _("The job runs again as")
-        messages.success(
-            self.request, format_html('{} <a href="{}">{}</a>.', text, self.url("job", jid), jid)
-        )
+        link = format_html('<a href="{}">{}</a>', self.url("job", jid), jid)
+        messages.success(self.request, format_html(_("The job runs again as {}."), link))
 
     def _name(self) -> str:
         record, _error = recall(lambda alias: find_record(alias, self.jid), None)
@@ -213,9 +211,13 @@ def _where(place: Location | None) -> str:
 def gap_text(gap: Gap) -> str:
     """Say how far a queue or a set was looked through."""
     names = {"looked": figure(gap.looked), "size": figure(gap.size), "name": gap.name}
-    if gap.kind == "queue":
-        return _("not among the newest %(looked)s of %(size)s in the queue %(name)s") % names
-    return _("not among the newest %(looked)s of %(size)s in %(name)s") % names
+    texts = {
+        "queue": _("not among the newest %(looked)s of %(size)s in the queue %(name)s"),
+        "retry": _("not among the newest %(looked)s of %(size)s in retries"),
+        "schedule": _("not among the newest %(looked)s of %(size)s scheduled ones"),
+        "dead": _("not among the newest %(looked)s of %(size)s dead ones"),
+    }
+    return texts[gap.kind] % names
 
 
 def _done(act: Act) -> str:

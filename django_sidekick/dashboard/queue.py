@@ -161,5 +161,13 @@ def _scope(waiting: queues.Waiting, rows: list[Row], matching: int | None) -> st
         return _("Jobs %(first)s to %(last)s of %(total)s, the next to run first") % words
     words = {"count": figure(matching), "looked": figure(len(waiting.texts)), "total": total}
     if len(waiting.texts) == waiting.total:
-        return _("%(count)s of %(total)s jobs match.") % words
-    return _("%(count)s jobs match among the next %(looked)s to run, of %(total)s.") % words
+        said = ngettext(
+            "%(count)s of %(total)s job matches.", "%(count)s of %(total)s jobs match.", waiting.total
+        )
+        return said % words
+    said = ngettext(
+        "%(count)s job matches among the next %(looked)s to run, of %(total)s.",
+        "%(count)s jobs match among the next %(looked)s to run, of %(total)s.",
+        matching,
+    )
+    return said % words

@@ -31,7 +31,11 @@ def carry_out(
     """
     jids = list(rows.values_list("jid", flat=True)[: MOST_AT_ONCE + 1])
     if len(jids) > MOST_AT_ONCE:
-        text = _("These are more than %(most)s jobs: narrow the list, or use the page of retries or of dead jobs.")
+        text = ngettext(
+            "These are more than %(most)s job: narrow the list, or use the page of retries or of dead jobs.",
+            "These are more than %(most)s jobs: narrow the list, or use the page of retries or of dead jobs.",
+            MOST_AT_ONCE,
+        )
         messages.error(request, text % {"most": figure(MOST_AT_ONCE)})
         return None
     is_across = request.POST.get("select_across") == "1"

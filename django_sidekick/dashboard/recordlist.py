@@ -17,7 +17,7 @@ from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.formats import number_format
-from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from django_sidekick.dashboard import table
 from django_sidekick.dashboard.columns import asked_for
@@ -127,7 +127,12 @@ class RecordList(ChangeList):
         rows, is_cut = table.window(rows)
         if is_cut:
             most = number_format(table.WINDOW, use_l10n=True, force_grouping=True)
-            self.note = _("Only the newest %(most)s jobs are looked through.") % {"most": most}
+            said = ngettext(
+                "Only the newest %(most)s job is looked through.",
+                "Only the newest %(most)s jobs are looked through.",
+                table.WINDOW,
+            )
+            self.note = said % {"most": most}
         return rows
 
     def _is_sorted(self) -> bool:
@@ -143,7 +148,12 @@ class RecordList(ChangeList):
         jids = list(found.order_by("jid").values_list("jid", flat=True)[: MOST_JIDS + 1])
         if len(jids) > MOST_JIDS:
             most = number_format(MOST_JIDS, use_l10n=True, force_grouping=True)
-            self.note = _("Only the first %(most)s jobs that begin so are shown.") % {"most": most}
+            said = ngettext(
+                "Only the first %(most)s job that begins so is shown.",
+                "Only the first %(most)s jobs that begin so are shown.",
+                MOST_JIDS,
+            )
+            self.note = said % {"most": most}
         return rows.filter(jid__in=jids[:MOST_JIDS]) if jids else None
 
 

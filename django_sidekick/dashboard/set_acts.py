@@ -116,9 +116,12 @@ class SetActs(ErrandPage):
         most = get_look().settings.dead_max_jobs
         if act.name != "kill" or total < most:
             return ""
-        return _("The dead set keeps the newest %(most)s jobs; the others are dropped.") % {
-            "most": figure(most - 1)
-        }
+        said = ngettext(
+            "The dead set keeps the newest %(most)s job; the others are dropped.",
+            "The dead set keeps the newest %(most)s jobs; the others are dropped.",
+            most - 1,
+        )
+        return said % {"most": figure(most - 1)}
 
     def _carry_out(self, act: Act, errand: Errand) -> HttpResponse | None:
         look, words = get_look(), errand.meant.words()[:100]

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_sidekick.broker.look import MOST_READ, Question, get_look
@@ -135,7 +134,12 @@ def _scope(shelf: Shelf, meant: Filter, *, newest_first: bool) -> str:
             figure(shelf.first + 1),
             figure(shelf.first + len(shelf.rows)),
         )
-        return _("%(first)s to %(last)s of %(total)s jobs") % names
+        said = ngettext(
+            "%(first)s to %(last)s of %(total)s job",
+            "%(first)s to %(last)s of %(total)s jobs",
+            shelf.total,
+        )
+        return said % names
     if shelf.is_all:
         return (
             ngettext(
@@ -145,16 +149,27 @@ def _scope(shelf: Shelf, meant: Filter, *, newest_first: bool) -> str:
             )
             % names
         )
+    return _scope_of_part(shelf, newest_first=newest_first) % names
+
+
+def _scope_of_part(shelf: Shelf, *, newest_first: bool) -> str:
     if shelf.looked_from:
-        return (
-            _(
-                "%(matching)s match among %(looked_at)s of %(total)s jobs, after the first %(looked_from)s"
-            )
-            % names
+        return ngettext(
+            "%(matching)s matches among %(looked_at)s of %(total)s jobs, after the first %(looked_from)s",
+            "%(matching)s match among %(looked_at)s of %(total)s jobs, after the first %(looked_from)s",
+            shelf.matching,
         )
     if newest_first:
-        return _("%(matching)s match among the newest %(looked_at)s of %(total)s jobs") % names
-    return _("%(matching)s match among the first %(looked_at)s of %(total)s jobs") % names
+        return ngettext(
+            "%(matching)s matches among the newest %(looked_at)s of %(total)s jobs",
+            "%(matching)s match among the newest %(looked_at)s of %(total)s jobs",
+            shelf.matching,
+        )
+    return ngettext(
+        "%(matching)s matches among the first %(looked_at)s of %(total)s jobs",
+        "%(matching)s match among the first %(looked_at)s of %(total)s jobs",
+        shelf.matching,
+    )
 
 
 def _all_label(shelf: Shelf, meant: Filter) -> str:
@@ -169,7 +184,10 @@ def _all_label(shelf: Shelf, meant: Filter) -> str:
             )
             % names
         )
-    return _("All that match among the %(total)s jobs") % names
+    said = ngettext(
+        "All that match among the %(total)s job", "All that match among the %(total)s jobs", shelf.total
+    )
+    return said % names
 
 
 class RetriesPage(SetPage):

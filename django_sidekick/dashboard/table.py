@@ -11,7 +11,6 @@ from django.db import connections
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.utils.formats import number_format
-from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_sidekick.models import JobRecord
@@ -92,9 +91,10 @@ def count_text(paginator: BoundedPaginator, alias: str, *, is_whole: bool) -> st
         digits = 10 ** max(int(math.log10(about)) - 1, 0)
         about = round(about / digits) * digits
         number = number_format(about, use_l10n=True, force_grouping=True)
-        return _("about %(number)s jobs") % {"number": number}
+        return ngettext("about %(number)s job", "about %(number)s jobs", about) % {"number": number}
     number = number_format(MOST_COUNTED, use_l10n=True, force_grouping=True)
-    return _("more than %(number)s jobs") % {"number": number}
+    said = ngettext("more than %(number)s job", "more than %(number)s jobs", MOST_COUNTED)
+    return said % {"number": number}
 
 
 def estimate(alias: str) -> int | None:
