@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
 # Where it makes no difference which codec is used: the stdlib's turn leaves these out.
-NO_CODEC = testproject architecture typing browser $(addprefix worker/test_,$(addsuffix .py,$(PROCESSES)))
+NO_CODEC = testproject architecture typing browser dashboard $(addprefix worker/test_,$(addsuffix .py,$(PROCESSES)))
 PROCESSES = absence births custody late_death listeners new_code reload supervisor
 
 # Most tests wait for something: two processes share them, each with servers of its own.

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from django_sidekick.broker.broker import run
 from django_sidekick.broker.connection import Client
 from django_sidekick.broker.keys import Keys
-from django_sidekick.conf import Settings
 
 MOST_BLOBS = 20
 ENOUGH_BYTES = 2**21
@@ -82,14 +81,6 @@ class EventStream:
     def say_unstuck(self) -> None:
         """Take it back."""
         self._client.delete(self._keys.events_stuck)
-
-    def has_room_for(self, events: int, settings: Settings) -> bool:
-        """Tell whether the stream is below its bound. If not, these events are counted as dropped."""
-        size = int(self._client.get(self._keys.events_bytes) or 0)
-        if size < settings.history_stream_max_mib * 2**20:
-            return True
-        self._client.incrby(self._keys.events_dropped, events)
-        return False
 
 
 def position_of(name: bytes) -> Position:

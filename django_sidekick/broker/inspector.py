@@ -8,6 +8,7 @@ from typing import Any
 
 from django_sidekick.broker.broker import Broker
 from django_sidekick.broker.connection import Client, replies
+from django_sidekick.broker.lag import Lag, lag
 from django_sidekick.broker.look import Look, answer, as_it_came
 from django_sidekick.broker.moving import EventOf, Hand, Move, Mover, Source, no_event, to_time
 from django_sidekick.broker.whereabouts import Found, Location, seek
@@ -45,9 +46,10 @@ class Inspector:
             "dead": dead,
         }
 
-    def dropped_events(self) -> int:
-        """Return how many events of the mirror found no place in the stream, since ever."""
-        return int(self._client.get(self._keys.events_dropped) or 0)
+    def lag(self) -> Lag:
+        """Return how far the history is behind."""
+        found: Lag = answer(self._client, lag(self._keys))
+        return found
 
     def queues(self) -> dict[str, int]:
         """Return the size of each known queue, by name; none for a name whose key holds no list."""

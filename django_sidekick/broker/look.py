@@ -57,10 +57,11 @@ class Look:
     def run(self, name: str, keys: Sequence[str], words: Sequence[Any]) -> Any:
         """Run `broker/scripts/NAME.lua` and return its reply. Raise BrokerUnavailable as ask() does.
 
-        Not repeated: if only the reply was lost, the script has been carried out.
+        Not repeated: if only the reply was lost, the script has been carried out. Names go as ask() sends them.
         """
         try:
-            return broker.run(self.client, name, keys, words)
+            named = [list(map(as_it_came, some)) for some in (keys, words)]
+            return broker.run(self.client, name, *named)
         except (redis.RedisError, OSError) as error:
             raise self._away(error) from error
 

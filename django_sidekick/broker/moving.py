@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from django_sidekick.broker import burial, settling
+from django_sidekick.broker import burial
 from django_sidekick.broker.keys import Keys
+from django_sidekick.broker.settling import MIB
 from django_sidekick.conf import Settings
 from django_sidekick.wire import codec
 from django_sidekick.wire.outcome import FollowUp
@@ -98,7 +99,10 @@ def no_event(moves: Sequence[Move]) -> bytes:  # noqa: ARG001 an EventOf
 
 
 class Mover:
-    """Carry out moves. `run` runs a script; `event_of` makes the blob of events that goes with a slice of them."""
+    """Carry out moves. `run` runs a script; `event_of` makes the blob of events that goes with a slice of them.
+
+    The blob is written in the step that moves; where the stream is full, its events are counted as dropped.
+    """
 
     def __init__(
         self, settings: Settings, keys: Keys, run: Run, event_of: EventOf = no_event
@@ -142,25 +146,26 @@ class Mover:
     def _words(self, source: Source, moves: list[Move]) -> tuple[list[str], list[Any]]:
         places = {(m.key, m.kind, _name(m)) for m in moves if m.key}
         targets = {place: number for number, place in enumerate(sorted(places), 1)}
-        words: list[Any] = [source.kind, len(targets)]
+        bound = self._settings.history_stream_max_mib * MIB
+        words: list[Any] = [source.kind, self._event_of(moves), bound, len(targets)]
         for _, kind, name in targets:
             words += (kind, name)
         words.append(len(moves))
         for move in moves:
             target = targets.get((move.key, move.kind, _name(move)), 0)
             words += (move.raw, target, move.text, move.place)
-        keys = [source.key, self._keys.queues, *(key for key, _, _ in targets)]
+        own = self._keys
+        keys = [source.key, own.queues, own.events, own.events_bytes, own.events_dropped]
+        keys += [key for key, _, _ in targets]
         for command, key, arguments in self._following(source, moves):
             keys.append(key)
             words += (2 + len(arguments), command, key, *arguments)
         return keys, words
 
     def _following(self, source: Source, moves: list[Move]) -> list[FollowUp]:
-        blob = self._event_of(moves)
-        following = [*settling.event(self._keys, blob)] if blob else []
         if source.key != self._keys.dead and any(move.key == self._keys.dead for move in moves):
-            following += burial.trimming(self._settings, self._keys, time.time())
-        return following
+            return [*burial.trimming(self._settings, self._keys, time.time())]
+        return []
 
 
 def _name(move: Move) -> str:

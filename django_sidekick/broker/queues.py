@@ -109,6 +109,11 @@ def size(keys: Keys, name: str) -> Question:
     return count((yield [("LLEN", keys.queue(name))])[0])
 
 
+def next_to_run(keys: Keys, name: str, most: int) -> Question:
+    """Ask for the texts of the next jobs to run, the first one first, in one round trip."""
+    return _reversed((yield [_slice(keys, name, 0, most)])[0])
+
+
 def named(keys: Keys, name: str, wanted: Collection[str]) -> Question:
     """Ask for the texts with these names (of text_name()), by slices, each once, the next to run first.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from django.core import signing
@@ -125,7 +125,11 @@ def move_of(act: str, key: str, member: Member, hand: Hand, at_s: float | None) 
 
 def mover(look: Look, act: str, at_s: float | None) -> Mover:
     """Return who carries out the moves of an act, each slice with its event."""
-    return Mover(look.settings, look.keys, look.run, lambda moves: event_of(look, act, moves, at_s))
+
+    def told(moves: Sequence[Move]) -> bytes:
+        return event_of(look.settings, act, moves, time.time(), at_s)
+
+    return Mover(look.settings, look.keys, look.run, told)
 
 
 def _is_meant(errand: Errand, member: Member, now_s: float) -> bool:

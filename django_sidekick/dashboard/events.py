@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
-from django_sidekick.broker.events import EventStream
-from django_sidekick.broker.look import Look
 from django_sidekick.broker.moving import Move
+from django_sidekick.conf import Settings
 from django_sidekick.jobs import mirrored
 from django_sidekick.wire import event
 
@@ -21,13 +19,13 @@ KINDS = {
 }
 
 
-def event_of(look: Look, act: str, moves: Sequence[Move], due_at_s: float | None) -> bytes:
-    """Return the blob for the jobs of one step; b"" for none.
+def event_of(
+    settings: Settings, act: str, moves: Sequence[Move], now_s: float, due_at_s: float | None
+) -> bytes:
+    """Return the blob for the jobs of one step, at `now_s`, epoch seconds; b"" for none. Pure.
 
-    None is made for what the history does not keep, and, where its stream is full, for nobody: they are counted.
+    None is made for what the history does not keep.
     """
     texts = [move.text or move.raw for move in moves]
-    told = [text for text in texts if mirrored.is_moved_told(text, look.settings)]
-    if not told or not EventStream(look.client, look.keys).has_room_for(len(told), look.settings):
-        return b""
-    return event.encode_moves(KINDS[act], told, time.time(), due_at_s)
+    told = [text for text in texts if mirrored.is_moved_told(text, settings)]
+    return event.encode_moves(KINDS[act], told, now_s, due_at_s)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from django.conf import settings as django_settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -53,11 +56,12 @@ def carry_out(act: Act, jids: Sequence[str], at_s: float | None = None) -> Carri
     """Do retry_now, enqueue_now, kill, delete or reschedule to jobs, each where it is found; one atomic move each.
 
     A job that has moved meanwhile is missed; done twice it changes nothing. What is deleted is discarded in the
-    history at once. Raise SidekickError if Redis is away, or a job's target holds something else.
+    history at once, for no page of Redis' can say it. Raise SidekickError if Redis is away, or a job's target holds something else.
     """
     look = get_look()
     found: Found = look.ask({"found": seek(look.keys, jids, within_s=SEARCH_S * 4)})["found"]
-    inspector = Inspector(look, lambda moves: event_of(look, act.name, moves, at_s))
+    now_s = round(time.time(), 3)
+    inspector = Inspector(look, lambda moves: event_of(look.settings, act.name, moves, now_s, at_s))
     moves: dict[str, Callable[[Location], bool]] = {
         "retry_now": inspector.retry,
         "enqueue_now": inspector.retry,
@@ -72,7 +76,7 @@ def carry_out(act: Act, jids: Sequence[str], at_s: float | None = None) -> Carri
                 done.append(jid)
     finally:
         if act.name == "delete":
-            _discard(done)
+            _discard(done, now_s)
     return Carried(tuple(done), tuple(jid for jid in jids if jid not in set(done)))
 
 
@@ -110,15 +114,21 @@ def payload_of(record: JobRecord) -> dict[str, Any] | None:
     return fields
 
 
-def _discard(jids: Sequence[str]) -> None:
-    """So that the page one returns to says it; a recorder says the same when it comes to the event."""
-    now = timezone.now()
+def _discard(jids: Sequence[str], at_s: float) -> None:
+    """Write what the event of the deletion says, with its moment, before a recorder comes to it.
+
+    Of a job that is dead or enqueued the page that one returns to knows the truth from Redis; of what is deleted
+    only the record can say it, and there may be no recorder: no worker runs, or HISTORY is off by now. As with
+    the event, what has changed since stays.
+    """
+    at = datetime.fromtimestamp(at_s, UTC)
+    at = at if django_settings.USE_TZ else timezone.make_naive(at)
     state = JobRecord.State.DISCARDED
     recall(
         lambda alias: (
             JobRecord.objects.using(alias)
-            .filter(jid__in=list(jids))
-            .update(state=state, finished_at=now, changed_at=now)
+            .filter(jid__in=list(jids), changed_at__lte=at)
+            .update(state=state, finished_at=at, changed_at=at)
         ),
         0,
     )

@@ -10,7 +10,9 @@ from django.utils.translation import gettext_lazy
 
 from django_sidekick.broker import figures, fleet, queues
 from django_sidekick.broker.figures import Day
+from django_sidekick.broker.lag import lag
 from django_sidekick.broker.look import Question, get_look
+from django_sidekick.dashboard.behind import behind
 from django_sidekick.dashboard.page import LivePage
 from django_sidekick.dashboard.processes import LATE_S, sums
 
@@ -52,6 +54,7 @@ class OverviewPage(LivePage):
     title = gettext_lazy("Overview")
     template = "django_sidekick/overview.html"
     parts: ClassVar[dict[str, str]] = {
+        "sk-behind": "django_sidekick/parts/behind.html",
         "sk-days": "django_sidekick/parts/days.html",
         "sk-short": "django_sidekick/parts/short.html",
     }
@@ -63,13 +66,14 @@ class OverviewPage(LivePage):
         return known.get(self.request.GET.get("days", ""), 30)
 
     def questions(self) -> dict[str, Question]:
-        """Ask for days, queues, processes and the server."""
+        """Ask for days, queues, processes, the server, and how far the history is behind."""
         keys, today = get_look().keys, datetime.now(UTC).date()
         return {
             "days": figures.days(keys, today, self.days),
             "queues": queues.queues(keys),
             "processes": fleet.processes(keys),
             "server": figures.server(),
+            "lag": lag(keys),
         }
 
     def show(self, answers: dict[str, Any]) -> dict[str, Any]:
@@ -78,6 +82,7 @@ class OverviewPage(LivePage):
         fullest = sorted(answers["queues"], key=lambda queue: (-queue.size, queue.name))
         busiest = sorted(listed, key=lambda process: (-process.busy, process.name))
         return {
+            "behind": behind(answers["lag"]),
             "columns": _columns(days),
             "width": len(days) * _WIDTH,
             "height": _HEIGHT,

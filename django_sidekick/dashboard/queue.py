@@ -17,7 +17,7 @@ from django_sidekick.dashboard.acts import ACTS, Act
 from django_sidekick.dashboard.errand import mover
 from django_sidekick.dashboard.filters import Filter
 from django_sidekick.dashboard.paging import ROWS, page_asked, pages
-from django_sidekick.dashboard.queues import QueueActs
+from django_sidekick.dashboard.queues import ERRAND, QueueActs
 from django_sidekick.dashboard.show import figure, text
 from django_sidekick.wire.shown import Shown, shown
 
@@ -55,6 +55,10 @@ class QueuePage(QueueActs):
         """Return the name that the URL has."""
         name: str = self.kwargs["queue"]
         return name
+
+    def is_meant_by(self, kept: str) -> bool:
+        """Tell whether an errand is on this queue."""
+        return kept == ERRAND + self.queue
 
     def frame(self) -> dict[str, Any]:
         """Name the queue in the title."""
@@ -125,7 +129,7 @@ class QueuePage(QueueActs):
             job = shown(moved.done[0].raw)
             acts.log(self.request, act, f"{job.job_class} {job.jid}", object_id=job.jid)
         elif done:
-            acts.log(self.request, act, _("queue %s") % text(self.queue) + f" ({done})")
+            acts.log(self.request, act, _("queue %s") % text(self.queue) + f": {done:,}")
         if done:
             said = ngettext("%s job was deleted.", "%s jobs were deleted.", done) % figure(done)
             messages.success(self.request, said)

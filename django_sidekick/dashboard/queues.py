@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, ClassVar
 
 from django.contrib import messages
@@ -14,21 +15,36 @@ from django_sidekick.broker.look import Question, get_look
 from django_sidekick.broker.numbers import count
 from django_sidekick.dashboard import acts, names
 from django_sidekick.dashboard.acts import Act
-from django_sidekick.dashboard.page import LivePage
+from django_sidekick.dashboard.emptying import emptying
+from django_sidekick.dashboard.errand import Errand
+from django_sidekick.dashboard.errandpage import ErrandPage
+from django_sidekick.dashboard.filters import Filter
 from django_sidekick.dashboard.show import figure, text
+from django_sidekick.jobs import mirrored
+from django_sidekick.jobs.registry import JOBS
+
+ERRAND = "queue:"
+"""Before a queue's name, in an errand."""
 
 
-class QueueActs(LivePage):
+class QueueActs(ErrandPage):
     """What a person can do to a queue: pause, resume, clear."""
 
     acts: ClassVar[tuple[str, ...]] = ("pause", "resume", "clear")
+
+    def is_meant_by(self, kept: str) -> bool:
+        """Tell whether an errand is on a queue."""
+        return kept.startswith(ERRAND)
 
     def act_on(self, act: Act, name: str) -> HttpResponse | None:
         """Carry out an act on one queue; ask first, with the number, before it is cleared."""
         if act.name != "clear":
             self._set_paused(act, name)
+        elif "errand" in self.request.POST:
+            errand = self.confirmed(act)
+            return self._empty(act, errand) if errand else None
         elif self.request.POST.get("post") == "yes":
-            self._clear(act, name)
+            return self._clear(act, name)
         else:
             look = get_look()
             size = look.ask({"size": queues.size(look.keys, name)})["size"]
@@ -50,13 +66,30 @@ class QueueActs(LivePage):
             said = _("1 queue goes on: jobs of %s are taken again, within 2 seconds.")
         messages.success(self.request, said % text(name))
 
-    def _clear(self, act: Act, name: str) -> None:
-        look = get_look()
+    def _clear(self, act: Act, name: str) -> HttpResponse | None:
+        """Clear at once, as Sidekiq does; where jobs have a history, in slices, so that it says what became of them."""
+        look, asked_s = get_look(), time.time()
+        if mirrored.is_mirrored(look.settings, JOBS):
+            size = look.ask({"size": queues.size(look.keys, name)})["size"]
+            user = str(self.request.user.pk)
+            return self._empty(act, Errand(ERRAND + name, act.name, user, Filter(), asked_s, 0.0, size))
         deleted = count(look.change(queues.clear(look.keys, name))[0])
-        acts.log(self.request, act, _("queue %s") % text(name) + f" ({deleted})")
+        acts.log(self.request, act, _("queue %s") % text(name) + f": {deleted:,}")
+        self._say_deleted(name, deleted)
+        return None
+
+    def _empty(self, act: Act, errand: Errand) -> HttpResponse | None:
+        look, name = get_look(), errand.kept.removeprefix(ERRAND)
+        line = (_("queue %s") % text(name))[:150]
+        errand, progress = self.carry_out(act, errand, lambda e: emptying(look, name, e), line)
+        if progress is None:
+            self._say_deleted(name, errand.done)
+        return progress
+
+    def _say_deleted(self, name: str, deleted: int) -> None:
         said = ngettext(
-            "Queue %(name)s is empty: %(number)s job was deleted.",
-            "Queue %(name)s is empty: %(number)s jobs were deleted.",
+            "Queue %(name)s: %(number)s job was deleted.",
+            "Queue %(name)s: %(number)s jobs were deleted.",
             deleted,
         )
         messages.success(self.request, said % {"name": text(name), "number": figure(deleted)})
@@ -77,6 +110,8 @@ class QueuesPage(QueueActs):
     def act(self, act: Act) -> HttpResponse | None:
         """Carry out an act on the queue that the form names."""
         chosen = self.request.POST.getlist("_selected_action")
+        if act.name == "clear" and "errand" in self.request.POST:
+            return self.act_on(act, "")
         if not chosen:
             messages.warning(self.request, _("Select the queue that is meant."))
         for name in chosen:

@@ -15,9 +15,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from django_sidekick.broker.lag import lag
+from django_sidekick.broker.look import get_look
 from django_sidekick.conf import get_settings
 from django_sidekick.dashboard import recordacts
 from django_sidekick.dashboard.acts import ACTS, DESTROY, OPERATE, VIEW
+from django_sidekick.dashboard.behind import behind
 from django_sidekick.dashboard.columns import (
     ClassFilter,
     ErrorFilter,
@@ -28,7 +31,18 @@ from django_sidekick.dashboard.columns import (
 from django_sidekick.dashboard.memory import why
 from django_sidekick.dashboard.recordlist import RecordList
 from django_sidekick.dashboard.table import BoundedPaginator, Records
+from django_sidekick.exceptions import SidekickError
 from django_sidekick.models import JobRecord
+
+
+def _behind() -> list[str]:
+    """Nothing, while Redis is away: what is recorded can be seen all the same."""
+    look = get_look()
+    try:
+        return behind(look.ask({"lag": lag(look.keys)})["lag"])
+    except SidekickError:
+        return []
+
 
 Action = Callable[[Any, HttpRequest, Records], HttpResponse | None]
 
@@ -47,8 +61,8 @@ def _action(name: str) -> Action:
 class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic at run time
     """The history as it was recorded. Each job opens on its own page, where it can be steered."""
 
-    list_display = ("job_class", "state", "queue", "changed_at", "wait_time", "run_time", "attempts")
-    """What is ordered by; a row shows jid and arguments with the class, the error with the state."""
+    list_display = ("job_class", "state", "changed_at", "wait_time", "run_time", "attempts")
+    """What is ordered by; a row shows queue, jid and arguments with the class, the error with the state."""
     list_filter = (StateFilter, QueueFilter, ClassFilter, ErrorFilter, TimeFilter)
     search_fields = ("jid",)
     search_help_text = gettext_lazy(
@@ -94,7 +108,8 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic a
             if not request.user.has_perm(act.permission):
                 raise PermissionDenied
         try:
-            return super().changelist_view(request, {"title": _("Jobs"), **(extra_context or {})})
+            own = {"title": _("Jobs"), "behind": _behind()}
+            return super().changelist_view(request, {**own, **(extra_context or {})})
         except Error as error:
             text = why(error, get_settings().history_database)
             context = {**self.admin_site.each_context(request), "title": _("Jobs"), "text": text}

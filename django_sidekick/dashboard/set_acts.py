@@ -9,7 +9,6 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpResponse
-from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -20,20 +19,14 @@ from django_sidekick.broker.sets import find
 from django_sidekick.dashboard import acts
 from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.errand import Errand, measure, move_of, mover, steps
+from django_sidekick.dashboard.errandpage import ErrandPage
 from django_sidekick.dashboard.filters import Filter
-from django_sidekick.dashboard.page import LivePage
 from django_sidekick.dashboard.show import figure
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.wire.shown import shown
 
-MANY = 5_000
-"""More than so many jobs get a page of progress."""
-TURN_S = 0.5
-LONGEST_TURN_S = 5.0
-"""How long one request carries out slices: of many jobs, and of few."""
 
-
-class SetActs(LivePage):
+class SetActs(ErrandPage):
     """The POST side of a page of a set."""
 
     kept: ClassVar[str]
@@ -49,11 +42,15 @@ class SetActs(LivePage):
         key: str = getattr(look.keys, self.kept)
         return key
 
+    def is_meant_by(self, kept: str) -> bool:
+        """Tell whether an errand is on this set."""
+        return kept == self.kept
+
     def act(self, act: Act) -> HttpResponse | None:
         """Carry out an act on the chosen jobs, or on all that match; ask first where that is the rule."""
         post = self.request.POST
         if "errand" in post:
-            errand = self._confirmed(act)
+            errand = self.confirmed(act)
             return self._carry_out(act, errand) if errand else None
         at_s = self._at_s() if act.name == "reschedule" else None
         if act.name == "clear" or post.get("select_across") == "1":
@@ -126,52 +123,13 @@ class SetActs(LivePage):
         )
         return said % {"most": figure(most - 1)}
 
-    def _confirmed(self, act: Act) -> Errand | None:
-        """Return the errand that this user has confirmed on this page, or say that there is none."""
-        errand = Errand.of(self.request.POST["errand"])
-        mine = (self.kept, act.name, str(self.request.user.pk))
-        if errand and (errand.kept, errand.act, errand.user) == mine:
-            return errand
-        messages.error(self.request, _("This was asked for too long ago: ask again."))
-        return None
-
     def _carry_out(self, act: Act, errand: Errand) -> HttpResponse | None:
-        """Carry out slices until it is done or this request has taken its time; the log is true in any case."""
-        look, turn_s = get_look(), TURN_S if errand.total > MANY else LONGEST_TURN_S
-        end_at, before, trouble = time.monotonic() + turn_s, errand.done, ""
-        if errand.entry is None:
-            words = errand.meant.words()[:100]
-            line = f"{self.title} ({words}): 0" if words else f"{self.title}: 0"
-            errand = errand._replace(entry=acts.log(self.request, act, line))
-        try:
-            for step in steps(look, self.key(look), errand):
-                errand = step
-                if time.monotonic() > end_at:
-                    break
-        except SidekickError as error:
-            trouble = str(error)
-        finally:
-            acts.log_more(errand.entry or 0, errand.done - before)
-        if not errand.is_over:
-            return self._progress(act, errand, trouble)
-        self._say(act, errand.done, errand.refused, 0)
-        return None
-
-    def _progress(self, act: Act, errand: Errand, trouble: str) -> HttpResponse:
-        """Return the page that says how far it has come; its form goes on, by itself unless there is trouble."""
-        said = _("%(done)s of %(total)s done") % {
-            "done": figure(errand.done), "total": figure(errand.total),
-        }  # fmt: skip
-        context = {
-            "act": act,
-            "errand": errand,
-            "token": errand.token(),
-            "said": said,
-            "trouble": trouble,
-        }
-        return TemplateResponse(
-            self.request, "django_sidekick/progress.html", {**self.frame(), **context}
-        )
+        look, words = get_look(), errand.meant.words()[:100]
+        line = f"{self.title} ({words})" if words else str(self.title)
+        errand, progress = self.carry_out(act, errand, lambda e: steps(look, self.key(look), e), line)
+        if progress is None:
+            self._say(act, errand.done, errand.refused, 0)
+        return progress
 
     def _say(self, act: Act, done: int, refused: int, gone: int) -> None:
         if done:

@@ -25,13 +25,12 @@ MOST_LINES = 200
 
 
 class Row(NamedTuple):
-    """One job of a list. `name` is what the form calls it, `url` its own page ('' without a jid)."""
+    """One job of a list. `name` is what the form calls it."""
 
     name: str
     score: float
     job: Shown
     call: Mapping[str, Any]
-    url: str
     backtrace: Sequence[str]
     is_late: bool
 
@@ -113,10 +112,9 @@ class SetPage(SetActs):
     def _row(self, pair: tuple[Member, Shown]) -> Row:
         member, job = pair
         call = {"args": job.args, "kwargs": job.kwargs}
-        url = self.url("job", job.jid) if job.jid else ""
         lines = job.backtrace()[:MOST_LINES]
         is_late = self.kept != "dead" and member.score < time.time() - LATE_S
-        return Row(member.name, member.score, job, call, url, lines, is_late)
+        return Row(member.name, member.score, job, call, lines, is_late)
 
     def _further(self, shelf: Shelf) -> str:
         """Return the URL that looks at those that come next; '' if there are none."""

@@ -6,12 +6,13 @@ Pure, and nothing here raises: whatever stands in Redis is shown as something. E
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from django.utils import formats, numberformat, timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
@@ -86,6 +87,18 @@ def exact(at: datetime) -> str:
         return f"{formats.date_format(local, 'DATE_FORMAT')} {local:%H:%M:%S} {local.tzname() or ''}".strip()
     except (ValueError, OverflowError):
         return at.isoformat(sep=" ", timespec="seconds")
+
+
+def class_element(name: Any) -> str:
+    """Return the name of a class, Python's or Ruby's, its module quiet; it may break after each dot and colon."""
+    whole = text(name)
+    *modules, last = re.split(r"(?<=[.:])(?![.:])", whole, maxsplit=20)
+    if not modules:
+        return last
+    quiet = format_html_join("", "{}<wbr>", ((part,) for part in modules))
+    return format_html(
+        '<span title="{}"><span class="sk-module">{}</span>{}</span>', whole, quiet, last
+    )
 
 
 def time_element(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.conf import settings as django_settings
@@ -74,10 +75,10 @@ class PostgreSQLWriter:
         text, moment, known = _escaped, self._optional, self._known
         changed_at_text = self._moments.text(changed_at)
         return (
-            f"{text(jid)}\t{text(job_class)}\t{text(queue)}\t{state}\t{_json(args)}\t{_json(kwargs)}\t{_json(tags)}\t"
+            f"{text(jid)}\t{_name(job_class)}\t{_name(queue)}\t{state}\t{_json(args)}\t{_json(kwargs)}\t{_json(tags)}\t"
             f"{known(row[7])}\t{known(row[8])}\t{moment(row[9])}\t{moment(started_at)}\t"
             f"{changed_at_text if finished_at == changed_at else moment(finished_at)}\t{changed_at_text}\t"
-            f"{_interval(wait_s)}\t{_interval(run_s)}\t{attempts}\t{text(row[16])}\t{text(row[17])}\t{text(row[18])}\n"
+            f"{_interval(wait_s)}\t{_interval(run_s)}\t{attempts}\t{_name(row[16])}\t{text(row[17])}\t{_name(row[18])}\n"
         )
 
     def _attempt_line(self, attempt: Attempt) -> str:
@@ -94,7 +95,11 @@ class PostgreSQLWriter:
 
 
 def _escaped(text: str) -> str:
-    return text if text.isidentifier() or not _ESCAPED.search(text) else text.translate(_ESCAPES)
+    return text if text.isalnum() or not _ESCAPED.search(text) else text.translate(_ESCAPES)
+
+
+_name = lru_cache(1000)(_escaped)
+"""Of classes, queues and workers, which are few."""
 
 
 def _json(text: str | None) -> str:

@@ -31,7 +31,7 @@ from django_sidekick.wire.event import Event, count_of, decode
 logger = logging.getLogger("sidekick")
 
 FOLLOW_EVERY_S = 1.0
-IDLE_S = 1.0
+IDLE_S = 0.5
 LONGEST_PAUSE_S = 2.0
 LOCK_S = {"sqlite": 0.012}
 """How long one transaction may hold its locks: half of what a web request should wait for SQLite's only one."""

@@ -68,23 +68,32 @@ def pushed(settings: Settings, pushes: Sequence[Push], levels: Mapping[str, str]
 
 
 def is_moved_told(text: bytes, settings: Settings, levels: Mapping[str, str] = LEVELS) -> bool:
-    """Decide whether what a person does to a job is told of: wherever its class has a history, sampled or not."""
+    """Decide whether what a person does to a job is told of: where its success would be.
+
+    So no row says `enqueued` of a job that nobody will tell of any more.
+    """
     if settings.history == "off" and not levels:
         return False
     try:
         payload = parse(text)
     except MalformedPayload:
         return False
-    return level_of(payload, settings, levels) != "off"
+    return _is_kept(payload, settings, levels)
 
 
 def is_told(outcome: Outcome, settings: Settings, levels: Mapping[str, str]) -> bool:
     """Decide by level and sample. A success after failures is told of wherever the failures were."""
     payload = outcome.payload or {}
+    if outcome.error is not None:
+        return level_of(payload, settings, levels) != "off"
+    return _is_kept(payload, settings, levels)
+
+
+def _is_kept(payload: Mapping[str, Any], settings: Settings, levels: Mapping[str, str]) -> bool:
     level = level_of(payload, settings, levels)
     if level == "off":
         return False
-    if outcome.error is not None or "retry_count" in payload:
+    if "retry_count" in payload:
         return True
     return level != "failures" and is_sampled(payload.get("jid"), settings.history_sample)
 

@@ -163,6 +163,7 @@ class Crew:
         return Service(options.settings, self._events_of, self._actors(), options.quarantined)
 
     def _serve(self, link: Link) -> None:
+        collector.relax()
         service, woken = self._service(), Wake(link)
         _handle(SIGTERM=woken.set, SIGINT=_nothing, SIGTSTP=_nothing, SIGTTIN=stacks.dump_stacks)
         service.start()

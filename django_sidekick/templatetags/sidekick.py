@@ -18,6 +18,12 @@ def sk_text(value: Any) -> str:
 
 
 @register.filter
+def sk_class(name: Any) -> str:
+    """Return a class' name, its module quiet beside it, that may break after each part of it."""
+    return show.class_element(name)
+
+
+@register.filter
 def sk_args(job: Any) -> str:
     """Return a job hash's arguments, or a list of them, in one line of at most 300 characters."""
     return show.arguments(job)

@@ -20,6 +20,8 @@ from django_sidekick.wire.payload import error_backtrace, error_message, scrub
 OUTCOMES = frozenset({"done", "retry", "dead", "failed", "discarded"})
 MOVES = frozenset({"enqueued", "scheduled", "dead", "discarded"})
 
+LATEST_S = 1e11
+
 OnJunk = Callable[[str], None]
 
 
@@ -88,8 +90,32 @@ def decode(blob: bytes, on_junk: OnJunk = lambda reason: None) -> list[Event]:
     except (ValueError, TypeError) as error:
         on_junk(f"no blob of events: {error}")
         return []
+    read = codec.reader_of(texts)
+    try:
+        return _plain(worker, entries, texts, read)
+    except (ValueError, TypeError, KeyError, OverflowError):  # not all are: one by one
+        return _one_by_one(worker, entries, texts, read, on_junk)
+
+
+def _plain(worker: str, entries: list[Any], texts: bytes, read: Callable[[bytes], Any]) -> list[Event]:
+    """Return the events of outcomes without an error: nearly all. Raise if there is anything else among them."""
+    events, at = [], 0
+    for kind, size, started_at_s, took_s in entries:
+        begin, at = at, at + size
+        payload, at_s = read(texts[begin:at]), started_at_s + took_s
+        jid = payload["jid"]
+        is_job = type(jid) is str and jid and type(payload["class"]) is str and type(payload["args"]) is list
+        if not is_job or kind not in OUTCOMES or size < 0 or not 0 <= at_s < LATEST_S:
+            raise ValueError("one of another kind")
+        events.append(_new_event((kind, at_s, payload, worker, started_at_s, took_s, None, None)))
+    return events
+
+
+def _one_by_one(
+    worker: str, entries: list[Any], texts: bytes, read: Callable[[bytes], Any], on_junk: OnJunk
+) -> list[Event]:
     events: list[Event] = []
-    read, at = codec.reader_of(texts), 0
+    at = 0
     for entry in entries:
         if not _has_length(entry):
             on_junk("an entry of another shape: what follows it cannot be found")
@@ -150,6 +176,6 @@ def _rest(rest: list[Any]) -> tuple[float | None, tuple[str, str, str] | None]:
 
 def _moment(value: Any) -> float:
     """Refuse what no calendar holds."""
-    if type(value) in (float, int) and 0 <= value < 1e11:
+    if type(value) in (float, int) and 0 <= value < LATEST_S:
         return float(value)
     raise ValueError(f"no moment: {value!r:.50}")

@@ -31,7 +31,7 @@ class MemoryWatch:
         self._look_at = time.monotonic() + LOOK_EVERY_S
         for child in workers:
             now_mib = child.resident_mib
-            if child.wants_successor or child.is_dismissed or now_mib <= self._most_mib:
+            if not child.is_ready or child.wants_successor or child.is_dismissed or now_mib <= self._most_mib:
                 continue
             if child.base_mib > self._most_mib:
                 self._warn(child.base_mib)

@@ -133,3 +133,11 @@ def test_python_in_a_page_compiles(path):
 def test_a_link_to_a_file_leads_somewhere(path):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text_of(path)):
         assert (path.parent / target).exists(), target
+
+
+def test_every_picture_is_on_a_page_and_every_page_has_its_pictures():
+    shown = {name for path in PAGES for name in re.findall(r"screenshots/([\w-]+)\.png", text_of(path))}
+    taken = {path.stem for path in (ROOT / "docs" / "screenshots").glob("*.png")}
+
+    assert shown <= taken
+    assert {name.rpartition("-")[0] for name in shown} == {name.rpartition("-")[0] for name in taken}

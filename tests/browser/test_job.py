@@ -104,7 +104,7 @@ def test_the_list_of_records_filters_and_leads_to_a_job(visit, stock):
     assert page.locator("#result_list tbody tr").count() == 1
 
     with page.expect_navigation():
-        page.locator("#result_list tbody th a").click()
+        page.locator("#result_list tbody th a.sk-jid").click()
 
     assert visitor.url("job", jid(301)) in page.url
 

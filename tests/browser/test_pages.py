@@ -28,6 +28,17 @@ def test_a_page_can_be_read_by_all_in_both_themes(visit, stock, page, screen):
     assert complaints == {"light": [], "dark": []}
 
 
+@pytest.mark.parametrize(("name", "number"), [("retries", 101), ("dead", 301)])
+def test_on_a_phone_the_error_stands_first_in_its_card(visit, stock, name, number):
+    visitor = visit(**PHONE)
+    visitor.open(name)
+
+    row = visitor.row(jid(number))
+    error, job = (row.locator(part).bounding_box()["y"] for part in (".sk-error-class", "th .sk-class"))
+
+    assert error < job
+
+
 def test_pages_with_nothing_in_redis_can_be_read_too(visit):
     visitor = visit()
 

@@ -9,15 +9,15 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from playwright.sync_api import expect
 
-from django_sidekick.dashboard import set_acts
+from django_sidekick.dashboard import errandpage
 from tests.dashboard.sets import fill
 
-MANY = set_acts.MANY + 1000
+MANY = errandpage.MANY + 1000
 
 
 @pytest.fixture
 def many(redis: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(set_acts, "TURN_S", 0.1)
+    monkeypatch.setattr(errandpage, "TURN_S", 0.1)
     fill(redis, "retry", range(1, MANY + 1))
     return redis
 
@@ -43,7 +43,7 @@ def test_with_javascript_it_goes_on_by_itself(visit, many):
 
 
 def test_without_javascript_it_goes_on_by_its_button_and_can_be_left(visit, many, monkeypatch):
-    monkeypatch.setattr(set_acts, "TURN_S", 0)  # one slice a request
+    monkeypatch.setattr(errandpage, "TURN_S", 0)  # one slice a request
     visitor = visit(java_script_enabled=False)
     page = ask(visitor)
 

@@ -14,7 +14,7 @@ from tests.app.jobs import AddJob
     [
         ("tests.app.jobs.AddJob", [1], {"note": "x"}, "AddJob.perform_later(1, note='x')"),
         ("shop.jobs.CleanUpOrderJob", [1, None, True], {}, "CleanUpOrderJob.perform_later(1, None, True)"),
-        ("HardJob", ["a"], None, "push('HardJob', ['a'])"),
+        ("NobodysJob", ["a"], None, "push('NobodysJob', ['a'])"),
         ("Shop::Job", [], {"a": 1}, "push('Shop::Job', [], kwargs={'a': 1})"),
         ("shop.jobs.A", [{"_sk": "datetime", "value": "2026-01-02T03:04:05+00:00"}], {}, "A.perform_later(datetime.fromisoformat('2026-01-02T03:04:05+00:00'))"),
         ("shop.jobs.A", [[{"_sk": "decimal", "value": "1.5"}]], {}, "A.perform_later([Decimal('1.5')])"),
@@ -38,7 +38,7 @@ def test_a_call_is_written_as_python_has_it(name, args, kwargs, call):
 
 def test_a_registered_class_is_called_by_its_own_name():
     class Inner(AddJob):
-        class_name = "OddName"
+        class_name, kwargs = "OddName", True
 
     assert as_call("OddName", [1], {}).endswith("Inner.perform_later(1)")
 

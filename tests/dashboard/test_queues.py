@@ -82,8 +82,11 @@ def test_a_queue_is_paused_and_resumed_and_the_log_says_by_whom(redis, client, o
     assert list(entries) == [("pause", "queue low", operator.pk), ("resume", "queue low", operator.pk)]
 
 
+@pytest.mark.parametrize("history", ["finished", "off"])
 @pytest.mark.parametrize("url", [QUEUES, LOW])
-def test_a_queue_is_cleared_after_it_was_confirmed_with_the_number(redis, client, destroyer, url):
+def test_a_queue_is_cleared_after_it_was_confirmed_with_the_number(redis, client, destroyer, sidekick_settings, url, history):
+    """List and name are gone, as after Sidekiq's own Queue#clear."""
+    sidekick_settings(HISTORY=history)
     enqueue(redis, *map(str, range(1234)))
     enqueue(redis, "x", queue="high")
 
@@ -95,7 +98,7 @@ def test_a_queue_is_cleared_after_it_was_confirmed_with_the_number(redis, client
     assert redis.keys("queue:*") == [b"queue:high"]
     assert redis.smembers("queues") == {b"high"}
     assert "1,234 jobs were deleted" in said(client, done)[0]
-    assert LogEntry.objects.get().object_repr == "queue low (1234)"
+    assert LogEntry.objects.get().object_repr == "queue low: 1,234"
 
 
 @pytest.mark.parametrize("act", ["pause", "resume", "clear", "delete"])
@@ -187,7 +190,7 @@ def test_selected_jobs_are_deleted_after_confirming_although_others_have_gone(re
     left = [json.loads(raw)["jid"] for raw in redis.lrange("queue:low", 0, -1)]
     assert left == [f"{number:024}" for number in reversed(range(103, 150))]
     assert said(client, done) == ["2 jobs were deleted.", "1 job was not there any more."]
-    assert LogEntry.objects.get().object_repr == "queue low (2)"
+    assert LogEntry.objects.get().object_repr == "queue low: 2"
 
 
 def test_a_job_is_deleted_once(redis, client, destroyer):
@@ -229,3 +232,15 @@ def test_a_job_is_found_again_wherever_it_was_given_back(redis):
     redis.rpush("queue:low", *[b"back"] * 900)
 
     assert look.ask({"texts": queues.named(keys, "low", names)})["texts"] == [b"0", b"2100"]
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"a/b\n", "ü".encode(), b""])
+def test_jobs_of_a_queue_of_any_name_are_deleted(redis, client, destroyer, name):
+    redis.sadd("queues", name)
+    redis.lpush(b"queue:" + name, job(), "x")
+    url = reverse("admin:sidekick_queue", args=[name.decode(errors="surrogateescape")])
+
+    done = client.post(url, {"action": "delete", "_selected_action": names_of(client.get(url))[:1], "post": "yes"})
+
+    assert said(client, done) == ["1 job was deleted."]
+    assert redis.lrange(b"queue:" + name, 0, -1) == [b"x"]

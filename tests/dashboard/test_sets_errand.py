@@ -14,10 +14,10 @@ from django.core import signing
 from django.urls import reverse
 
 from django_sidekick.broker.look import get_look
-from django_sidekick.dashboard import set_acts
+from django_sidekick.dashboard import errandpage, set_acts
 from django_sidekick.dashboard.errand import Errand, measure, steps
+from django_sidekick.dashboard.errandpage import MANY
 from django_sidekick.dashboard.filters import Filter
-from django_sidekick.dashboard.set_acts import MANY
 from tests.conftest import RedisServer, wait_until
 from tests.dashboard.sets import SETS, confirmed, fill, job, messages_of, page, post
 
@@ -98,7 +98,7 @@ def test_a_filter_reaches_beyond_the_thousand_that_the_page_looks_at(redis, clie
 
 @pytest.mark.parametrize(("name", "action"), [("retries", "retry_now"), ("dead", "clear")])
 def test_many_are_done_with_progress_from_request_to_request(redis, client, destroyer, monkeypatch, name, action):
-    monkeypatch.setattr(set_acts, "TURN_S", 0.01)
+    monkeypatch.setattr(errandpage, "TURN_S", 0.01)
     fill(redis, SETS[name], range(1, MANY + 3002))
 
     answer = confirmed(client, name, post(client, name, action, select_across="1"))
@@ -293,8 +293,8 @@ def test_when_redis_goes_away_half_way_it_is_said_how_far_it_came_and_it_can_go_
 
 
 def test_an_old_form_sent_again_takes_nothing_off_the_log(redis, client, destroyer, monkeypatch):
-    monkeypatch.setattr(set_acts, "MANY", 100)
-    monkeypatch.setattr(set_acts, "TURN_S", 0)
+    monkeypatch.setattr(errandpage, "MANY", 100)
+    monkeypatch.setattr(errandpage, "TURN_S", 0)
     fill(redis, "retry", range(1, 401))
     old = answer = confirmed(client, "retries", post(client, "retries", "delete", select_across="1"))
     while answer.status_code == 200:

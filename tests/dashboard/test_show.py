@@ -112,3 +112,18 @@ def test_a_size_has_its_unit(count, shown):
 def test_numbers_are_written_in_the_users_language():
     with translation.override("de"):
         assert sk_bytes(1536) == "1,5 KiB"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Job", "Job"),
+        ("a.b.CleanUpJob", '<span title="a.b.CleanUpJob"><span class="sk-module">a.<wbr>b.<wbr></span>CleanUpJob</span>'),
+        ("Mail::DeliverJob", '<span title="Mail::DeliverJob"><span class="sk-module">Mail::<wbr></span>DeliverJob</span>'),
+        ("<i>.x", '<span title="&lt;i&gt;.x"><span class="sk-module">&lt;i&gt;.<wbr></span>x</span>'),
+        ([1], "[1]"),
+        (None, ""),
+    ],
+)
+def test_the_name_of_a_class_may_break_between_its_parts(name, shown):
+    assert show.class_element(name) == shown

@@ -198,12 +198,23 @@ def test_every_word_of_a_confirmation_and_of_a_message_can_be_translated(scene, 
 
 
 def test_every_word_of_the_page_of_progress_can_be_translated(scene, bracketed, client, monkeypatch):
-    monkeypatch.setattr("django_sidekick.dashboard.set_acts.LONGEST_TURN_S", 0.0)
+    monkeypatch.setattr("django_sidekick.dashboard.errandpage.LONGEST_TURN_S", 0.0)
 
     html = send(client, (page("sidekick_retries"), {"action": "kill", "select_across": "1", "post": "yes"}))
 
     assert "data-continue" in html
     assert english_on(html) == []
+
+
+@pytest.mark.parametrize("stuck", ["", "no rows"])
+def test_every_word_of_a_history_that_is_behind_can_be_translated(scene, bracketed, redis, client, stuck):
+    redis.xadd("sk:events", {"e": "x"})
+    redis.mset({"sk:events:dropped": 4321, "sk:events:stuck": stuck, "sk:events:bytes": 2**30})
+
+    html = client.get(page("sidekick_overview"), headers=VI).content.decode()
+
+    assert "sk-behind" in html
+    assert set(english_on(html)) <= set(stuck.split())
 
 
 @pytest.mark.parametrize("url", PAGES)

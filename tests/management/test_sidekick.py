@@ -27,6 +27,15 @@ def test_status_prints_the_seven_numbers_and_the_queues(redis, capsys):
     out = capsys.readouterr().out
     assert [line.split()[0] for line in out.splitlines()[:7]] == ["processed", "failed", "busy", "enqueued", "retry", "schedule", "dead"]
     assert "queue low" in out
+    assert "dropped" not in out
+
+
+def test_status_says_how_many_events_of_the_history_were_dropped(redis, capsys):
+    redis.set("sk:events:dropped", 17)
+
+    call_command("sidekick", "status")
+
+    assert "events dropped     17\n" in capsys.readouterr().out
 
 
 def test_dead_jobs_are_revived_and_deleted(redis, capsys):

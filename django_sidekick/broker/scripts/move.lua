@@ -1,17 +1,19 @@
 -- Move jobs to other places, their texts rewritten by the caller: all of them, or none.
--- KEYS     1 where they are (list or sorted set), 2 set of queue names,
---          3.. where they go (lists and sorted sets; KEYS 1 again for another score), then what follows touches
--- ARGV     1 'list' or 'zset' of KEYS 1, 2 number of places they go to, for each: 'list' or 'zset', the bare
---          name of a list's queue ('' of a set);
+-- KEYS     1 where they are (list or sorted set), 2 set of queue names, 3 events stream, 4 number of its bytes,
+--          5 number of dropped events,
+--          6.. where they go (lists and sorted sets; KEYS 1 again for another score), then what follows touches
+-- ARGV     1 'list' or 'zset' of KEYS 1, 2 events blob ('' = none), 3 most bytes of the stream,
+--          4 number of places they go to, for each: 'list' or 'zset', the bare name of a list's queue ('' of a set);
 --          then the number of jobs, for each: old text, which place it goes to (from 1; 0 = nowhere), new text,
 --          score in epoch s of a sorted set;
---          then the commands that follow, events among them: for each its number of words, its words
+--          then the commands that follow: for each its number of words, its words
 -- RETURNS  who stands in the way: n if job n is not there any more, -n if its target, or the set of names,
 --          holds another type. Then nothing has changed. Empty if all were moved
--- ATOMIC   all that can fail is looked at before the first job moves; what follows cannot undo it
+-- ATOMIC   all that can fail is looked at before the first job moves; what follows cannot undo it. Events that a
+--          full stream does not take are counted as dropped
 -- COST     O(jobs * log n) in a sorted set; in a list O(jobs * their distance from its right end, where the next is taken)
 local source, is_list = KEYS[1], ARGV[1] == 'list'
-local kinds, names, takes, at = {}, {}, {}, 3
+local kinds, names, takes, at = {}, {}, {}, 5
 
 local function is_kind(key, kind)
   local kept = redis.call('TYPE', key)['ok']
@@ -19,9 +21,9 @@ local function is_kind(key, kind)
 end
 
 local has_names = is_kind(KEYS[2], 'set')
-for target = 1, tonumber(ARGV[2]) do
+for target = 1, tonumber(ARGV[4]) do
   kinds[target], names[target] = ARGV[at], ARGV[at + 1]
-  takes[target] = is_kind(KEYS[target + 2], kinds[target]) and (kinds[target] == 'zset' or has_names)
+  takes[target] = is_kind(KEYS[target + 5], kinds[target]) and (kinds[target] == 'zset' or has_names)
   at = at + 2
 end
 
@@ -48,9 +50,18 @@ for from = first, first + jobs * 4 - 1, 4 do
   if is_list then redis.call('LREM', source, -1, ARGV[from]) else redis.call('ZREM', source, ARGV[from]) end
   if kinds[target] == 'list' then
     redis.call('SADD', KEYS[2], names[target])
-    redis.call('LPUSH', KEYS[target + 2], ARGV[from + 2])
+    redis.call('LPUSH', KEYS[target + 5], ARGV[from + 2])
   elseif kinds[target] == 'zset' then
-    redis.call('ZADD', KEYS[target + 2], ARGV[from + 3], ARGV[from + 2])
+    redis.call('ZADD', KEYS[target + 5], ARGV[from + 3], ARGV[from + 2])
+  end
+end
+if ARGV[2] ~= '' then
+  local bytes = tonumber(redis.pcall('GET', KEYS[4])) or 0
+  local written = bytes < tonumber(ARGV[3]) and redis.pcall('XADD', KEYS[3], '*', 'b', ARGV[2])
+  if type(written) == 'string' then
+    redis.pcall('INCRBY', KEYS[4], #ARGV[2])
+  else
+    redis.pcall('INCRBY', KEYS[5], string.match(ARGV[2], '^(%d+)\n') or 1)
   end
 end
 at = first + jobs * 4

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django_sidekick.broker import embedded
 from django_sidekick.broker.broker import get_broker
 from django_sidekick.broker.inspector import Inspector
+from django_sidekick.broker.lag import Lag
 from django_sidekick.conf import STATES, get_settings
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.history import retention
@@ -96,8 +97,13 @@ class Command(BaseCommand):
         inspector = Inspector(get_broker())
         for name, count in _answered(inspector.sizes).items():
             self.stdout.write(f"{name:<10} {count:>10}")
-        if dropped := _answered(inspector.dropped_events):
-            self.stdout.write(f"{'events dropped':<10} {dropped:>6}")
+        lag: Lag = _answered(inspector.lag)
+        if lag.batches:
+            self.stdout.write(f"history    {lag.batches} batches of events wait ({lag.size_bytes} bytes)")
+        if lag.stuck:
+            self.stdout.write(f"history    cannot be written: {lag.stuck}")
+        if lag.dropped:
+            self.stdout.write(f"history    {lag.dropped} events were dropped")
         paused = _answered(inspector.paused)
         for name, count in _answered(inspector.queues).items():
             note = "  paused" if name in paused else ""
