@@ -39,6 +39,19 @@ def test_on_a_phone_the_error_stands_first_in_its_card(visit, stock, name, numbe
     assert error < job
 
 
+@pytest.mark.parametrize("screen", [{}, PHONE], ids=["desk", "phone"])
+def test_pages_in_vietnamese_have_room_for_its_words(visit, stock, screen):
+    visitor = visit(**screen, locale="vi-VN")
+
+    complaints = {}
+    for page in PAGES:
+        visitor.open(*page)
+        assert visitor.page.locator("html").get_attribute("lang") == "vi"
+        complaints[page] = visitor.complaints()
+
+    assert complaints == dict.fromkeys(PAGES, [])
+
+
 def test_pages_with_nothing_in_redis_can_be_read_too(visit):
     visitor = visit()
 
