@@ -15,6 +15,8 @@ NEEDED = (
     "django_sidekick/broker/scripts/push.lua",
     "django_sidekick/broker/scripts/fetch.lua",
     "django_sidekick/broker/scripts/settle.lua",
+    "django_sidekick/locale/vi/LC_MESSAGES/django.mo",
+    "django_sidekick/locale/vi/LC_MESSAGES/django.po",
 )
 USE = """
 import django
@@ -25,6 +27,9 @@ from django.core.management import call_command
 call_command("check")
 from django_sidekick.broker import scripts
 assert scripts.load("fetch").text
+from django.utils.translation import gettext, override
+with override("vi"):
+    assert gettext("Processes") != "Processes"
 import django_sidekick
 print("installed", django_sidekick.__version__, django_sidekick.__file__)
 """

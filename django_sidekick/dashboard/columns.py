@@ -9,6 +9,7 @@ from django.contrib.admin import ModelAdmin, SimpleListFilter
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from django_sidekick.conf import get_settings
 from django_sidekick.dashboard.table import Records, values_of
@@ -84,7 +85,7 @@ class TimeFilter(SimpleListFilter):
         """Return the times to choose from."""
         return [
             ("hour", _("past hour")),
-            ("today", _("today")),
+            ("today", pgettext_lazy("time", "today")),
             ("week", _("past 7 days")),
             ("month", _("past 30 days")),
         ]

@@ -13,12 +13,13 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views import View
 
 from django_sidekick.broker.look import Question, get_look
 from django_sidekick.broker.numbers import numbers
 from django_sidekick.dashboard.acts import ACTS, VIEW, Act
+from django_sidekick.dashboard.show import figure
 from django_sidekick.exceptions import SidekickError
 
 TABS = (
@@ -35,7 +36,7 @@ NUMBERS = (
     ("processed", gettext_lazy("Processed"), "metrics"),
     ("failed", gettext_lazy("Failed"), "metrics"),
     ("busy", gettext_lazy("Busy"), "busy"),
-    ("enqueued", gettext_lazy("Enqueued"), "queues"),
+    ("enqueued", pgettext_lazy("number", "Enqueued"), "queues"),
     ("retries", gettext_lazy("Retries"), "retries"),
     ("scheduled", gettext_lazy("Scheduled"), "scheduled"),
     ("dead", gettext_lazy("Dead"), "dead"),
@@ -45,8 +46,9 @@ NUMBERS = (
 class LivePage(View):
     """One page. It asks its questions with the bar's in the same round trips, and shows the answers.
 
-    A GET paints it whole without JavaScript; `?live=1` returns JSON of the numbers and of `parts`, by the id of
-    the element they fill. A POST carries out one of `acts`, for who has its right, and returns to the page.
+    A GET paints it whole without JavaScript; `?live=1` returns JSON of the numbers, as they are and as they are
+    shown, and of `parts`, by the id of the element they fill. A POST carries out one of `acts`, for who has its
+    right, and returns to the page.
     """
 
     site: AdminSite = admin.site
@@ -84,7 +86,12 @@ class LivePage(View):
                 for part, template in self.parts.items()
             }
             return JsonResponse(
-                {"numbers": context["numbers"], "parts": parts, "away": context["redis_error"]}
+                {
+                    "numbers": context["numbers"],
+                    "shown": {key: figure(count) for key, count in context["numbers"].items()},
+                    "parts": parts,
+                    "away": context["redis_error"],
+                }
             )
         return TemplateResponse(request, self.template, context)
 

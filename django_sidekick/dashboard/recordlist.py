@@ -16,12 +16,12 @@ from django.db.models import F, OrderBy, Q, TextField
 from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.formats import number_format
 from django.utils.translation import ngettext
 
 from django_sidekick.dashboard import table
 from django_sidekick.dashboard.columns import asked_for
 from django_sidekick.dashboard.drill import Drill, drill
+from django_sidekick.dashboard.show import figure
 from django_sidekick.dashboard.table import Records, count_text
 from django_sidekick.models import JobRecord
 
@@ -126,13 +126,12 @@ class RecordList(ChangeList):
             return rows
         rows, is_cut = table.window(rows)
         if is_cut:
-            most = number_format(table.WINDOW, use_l10n=True, force_grouping=True)
             said = ngettext(
                 "Only the newest %(most)s job is looked through.",
                 "Only the newest %(most)s jobs are looked through.",
                 table.WINDOW,
             )
-            self.note = said % {"most": most}
+            self.note = said % {"most": figure(table.WINDOW)}
         return rows
 
     def _is_sorted(self) -> bool:
@@ -147,13 +146,12 @@ class RecordList(ChangeList):
             found = rows.filter(jid=self.query)
         jids = list(found.order_by("jid").values_list("jid", flat=True)[: MOST_JIDS + 1])
         if len(jids) > MOST_JIDS:
-            most = number_format(MOST_JIDS, use_l10n=True, force_grouping=True)
             said = ngettext(
                 "Only the first %(most)s job that begins so is shown.",
                 "Only the first %(most)s jobs that begin so are shown.",
                 MOST_JIDS,
             )
-            self.note = said % {"most": most}
+            self.note = said % {"most": figure(MOST_JIDS)}
         return rows.filter(jid__in=jids[:MOST_JIDS]) if jids else None
 
 

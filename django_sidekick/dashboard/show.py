@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from django.utils import formats, timezone
+from django.utils import formats, numberformat, timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from django_sidekick.wire.payload import scrub
 
@@ -127,7 +127,7 @@ def relative(at: datetime, now: datetime) -> str:
     seconds = (at - now).total_seconds()
     span = abs(seconds)
     if span < 1:
-        return _("now")
+        return pgettext("time", "now")
     if seconds > 0:
         return _in(span)
     return _ago(span)
@@ -170,7 +170,13 @@ def figure(count: int) -> str:
 
 
 def _number(value: float, decimals: int) -> str:
-    return formats.number_format(round(value, decimals), decimals, use_l10n=True, force_grouping=True)
+    """Grouped in every language: Django's formats of some, Vietnamese's too, do not say by how many digits."""
+    decimal, grouping, thousand = map(
+        formats.get_format, ("DECIMAL_SEPARATOR", "NUMBER_GROUPING", "THOUSAND_SEPARATOR")
+    )
+    return numberformat.format(
+        round(value, decimals), decimal, decimals, grouping or 3, thousand, force_grouping=True
+    )
 
 
 def _in(span: float) -> str:

@@ -10,9 +10,9 @@ from django.core.paginator import Paginator
 from django.db import connections
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce
-from django.utils.formats import number_format
 from django.utils.translation import ngettext
 
+from django_sidekick.dashboard.show import figure
 from django_sidekick.models import JobRecord
 
 MOST_COUNTED = 10_000
@@ -84,17 +84,16 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg] # no generic at run
 def count_text(paginator: BoundedPaginator, alias: str, *, is_whole: bool) -> str:
     """Return how many rows there are, as exactly as it is known; `is_whole`: nothing is filtered."""
     if not paginator.is_more:
-        number = number_format(paginator.count, use_l10n=True, force_grouping=True)
-        return ngettext("%(number)s job", "%(number)s jobs", paginator.count) % {"number": number}
+        said = ngettext("%(number)s job", "%(number)s jobs", paginator.count)
+        return said % {"number": figure(paginator.count)}
     about = estimate(alias) if is_whole else None
     if about and about > MOST_COUNTED:
         digits = 10 ** max(int(math.log10(about)) - 1, 0)
         about = round(about / digits) * digits
-        number = number_format(about, use_l10n=True, force_grouping=True)
-        return ngettext("about %(number)s job", "about %(number)s jobs", about) % {"number": number}
-    number = number_format(MOST_COUNTED, use_l10n=True, force_grouping=True)
+        said = ngettext("about %(number)s job", "about %(number)s jobs", about)
+        return said % {"number": figure(about)}
     said = ngettext("more than %(number)s job", "more than %(number)s jobs", MOST_COUNTED)
-    return said % {"number": number}
+    return said % {"number": figure(MOST_COUNTED)}
 
 
 def estimate(alias: str) -> int | None:

@@ -34,8 +34,8 @@
     if (!document.hidden) timer = setTimeout(poll, EVERY_MS);
   };
 
-  const paint = ({ numbers, parts, away }) => {
-    paintNumbers(numbers);
+  const paint = ({ shown, parts, away }) => {
+    paintNumbers(shown);
     for (const [id, html] of Object.entries(parts)) {
       const part = document.getElementById(id);
       if (part && !isBeingSelected(part)) repaint(part, html);
@@ -46,11 +46,10 @@
     count();
   };
 
-  const paintNumbers = (numbers) => {
+  const paintNumbers = (shown) => {
     const told = [];
-    for (const [key, figure] of Object.entries(numbers)) {
+    for (const [key, text] of Object.entries(shown)) {
       const cell = document.querySelector(`[data-number="${key}"]`);
-      const text = figure.toLocaleString(language);
       if (!cell || cell.textContent === text) continue;
       cell.textContent = text;
       if (TOLD.includes(key)) told.push(`${cell.previousElementSibling.textContent}: ${text}`);
