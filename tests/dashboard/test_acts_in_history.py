@@ -203,6 +203,19 @@ def test_a_dead_job_that_is_revived_ends_as_processed_and_keeps_its_attempts(mir
     assert list(attempts) == ["one", "two", ""]
 
 
+def test_the_success_of_a_job_that_died_at_its_first_failure_is_an_attempt_too(mirror, redis, client, operator):
+    """A retry by hand takes one off its count, which is below nought then."""
+    run(mirror, waiting(jid=jid(1)).encode(), "dead", ValueError("one"))
+    redis.zadd("dead", {job(1, retry_count=0): time.time()})
+
+    post(client, "dead", "retry_now", _selected_action=names_in(page(client, "dead")))
+    run(mirror, redis.rpop("queue:low"))
+    mirror.write()
+
+    assert mirror.row(jid(1)).state == "processed"
+    assert list(mirror.attempts.values_list("error_message", flat=True)) == ["one", ""]
+
+
 @pytest.mark.parametrize("is_recorded", [True, False])
 def test_a_deleted_job_is_discarded_at_once_and_the_event_says_the_same(redis, db, client, destroyer, sidekick_settings, is_recorded):
     sidekick_settings(HISTORY="finished" if is_recorded else "off")
