@@ -178,3 +178,20 @@ def postgresql_alias(postgresql_url: str, django_db_setup: None, django_db_block
         yield "postgresql"
         connections["postgresql"].close()
         del connections.settings["postgresql"]
+
+
+@pytest.fixture(scope="session")
+def sqlite_alias(tmp_path_factory: Any, django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    """The alias `sqlite`: a file as a project would have it, with the tests' tables in it."""
+    from django.core.management import call_command
+    from django.db import connections
+
+    from testproject.database import sqlite
+
+    connections.settings["sqlite"] = sqlite(tmp_path_factory.mktemp("mirror") / "db.sqlite3")
+    connections.settings = connections.configure_settings(connections.settings)
+    with django_db_blocker.unblock():
+        call_command("migrate", database="sqlite", run_syncdb=True, verbosity=0)
+        yield "sqlite"
+        connections["sqlite"].close()
+        del connections.settings["sqlite"]

@@ -20,8 +20,8 @@ from django_sidekick.broker.sets import (
     next_size,
     walk,
 )
-from django_sidekick.dashboard.events import event_of
 from django_sidekick.dashboard.filters import Filter
+from django_sidekick.jobs.moved import event_of
 from django_sidekick.wire.payload import read_time_s
 from django_sidekick.wire.shown import read
 

@@ -11,16 +11,15 @@ from django.conf import settings as django_settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from django_sidekick.broker.inspector import Inspector
 from django_sidekick.broker.look import get_look
 from django_sidekick.broker.moving import queue_of
 from django_sidekick.broker.whereabouts import Found, Location, seek
 from django_sidekick.dashboard.acts import Act
-from django_sidekick.dashboard.events import event_of
 from django_sidekick.dashboard.memory import recall
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.jobs.calls import plain
 from django_sidekick.jobs.enqueue import enqueue
+from django_sidekick.jobs.moved import hand
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.jobs.request import Request
 from django_sidekick.models import JobRecord
@@ -61,7 +60,7 @@ def carry_out(act: Act, jids: Sequence[str], at_s: float | None = None) -> Carri
     look = get_look()
     found: Found = look.ask({"found": seek(look.keys, jids, within_s=SEARCH_S * 4)})["found"]
     now_s = round(time.time(), 3)
-    inspector = Inspector(look, lambda moves: event_of(look.settings, act.name, moves, now_s, at_s))
+    inspector = hand(look, act.name, at_s, now_s)
     moves: dict[str, Callable[[Location], bool]] = {
         "retry_now": inspector.retry,
         "enqueue_now": inspector.retry,

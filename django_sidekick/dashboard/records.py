@@ -8,7 +8,6 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db import Error
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -28,7 +27,7 @@ from django_sidekick.dashboard.columns import (
     StateFilter,
     TimeFilter,
 )
-from django_sidekick.dashboard.memory import why
+from django_sidekick.dashboard.memory import recall
 from django_sidekick.dashboard.recordlist import RecordList
 from django_sidekick.dashboard.table import BoundedPaginator, Records
 from django_sidekick.exceptions import SidekickError
@@ -107,13 +106,13 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic a
         for act in filter(None, map(ACTS.get, names)):
             if not request.user.has_perm(act.permission):
                 raise PermissionDenied
-        try:
-            own = {"title": _("Jobs"), "behind": _behind()}
-            return super().changelist_view(request, {**own, **(extra_context or {})})
-        except Error as error:
-            text = why(error, get_settings().history_database)
-            context = {**self.admin_site.each_context(request), "title": _("Jobs"), "text": text}
-            return TemplateResponse(request, "django_sidekick/records_away.html", context)
+        own = {"title": _("Jobs"), "behind": _behind(), **(extra_context or {})}
+        show: Callable[..., HttpResponse] = super().changelist_view
+        page, text = recall(lambda alias: show(request, own), None)
+        if page is not None:
+            return page
+        context = {**self.admin_site.each_context(request), **own, "text": text}
+        return TemplateResponse(request, "django_sidekick/records_away.html", context)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

@@ -87,7 +87,7 @@ def _end(batch: Batch, jid: str, event: Event, arguments: Arguments) -> None:
     error_class = message = ""
     if error is not None:
         error_class, message = text(error[0]), text(error[1], 10_000)
-    if error is not None or number > 1:
+    if error is not None or "retry_count" in payload:
         backtrace = text(error[2], 20_000) if error else ""
         batch.attempts.append((jid, number, error_class, message, backtrace, started_at_s, at_s, worker))
     if due_at_s is None and (before := batch.rows.get(jid) or batch.moves.get(jid)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import time
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.core.management import call_command
 from django.urls import reverse
 
 from django_sidekick.broker.look import get_look
@@ -20,6 +22,7 @@ from django_sidekick.jobs.registry import LEVELS
 from django_sidekick.models import JobAttempt, JobRecord
 from django_sidekick.wire import codec, event
 from django_sidekick.wire.outcome import Delivery, Outcome
+from tests.app.jobs import NoopJob
 from tests.dashboard.live import enqueue
 from tests.dashboard.live import job as waiting
 from tests.dashboard.records import record
@@ -114,6 +117,31 @@ def test_acts_on_the_lists_of_jobs_and_of_a_queue_are_in_the_history(mirror, red
     assert dict(mirror.rows.values_list("jid", "state")) == {jid(1): "dead", jid(2): "discarded", jid(3): "discarded"}
 
 
+@pytest.mark.parametrize(("verb", "state"), [("retry", "enqueued"), ("kill", "dead"), ("delete", "discarded")])
+def test_what_the_command_does_is_in_the_history(mirror, redis, verb, state):
+    fill(redis, "retry", range(1, 2))
+
+    call_command("sidekick", verb, jid(1), stdout=io.StringIO())
+    mirror.write()
+
+    assert mirror.row(jid(1)).state == state
+
+
+def test_what_a_handle_does_is_in_the_history(mirror, redis, sidekick_settings):
+    sidekick_settings(HISTORY="full")
+    job = NoopJob.set(wait=60, enqueue="immediately").perform_later()
+
+    assert job.reschedule(wait_until=DUE)
+    mirror.write()
+    assert (job.record.state, job.record.scheduled_at) == ("scheduled", DUE)
+    assert job.cancel()
+    mirror.write()
+
+    assert job.record.state == "discarded"
+    assert not job.cancel()
+    assert redis.xlen("sk:events") == 0
+
+
 @pytest.mark.parametrize(("level", "told"), [("off", []), ("failures", [2]), ("finished", [1, 2]), ("full", [1, 2])])
 def test_a_level_tells_of_an_act_where_it_would_tell_of_the_success(redis, client, destroyer, sidekick_settings, level, told):
     """At level failures a job that has not failed has no row: one that says `enqueued` would say so for ever."""
@@ -201,6 +229,19 @@ def test_a_dead_job_that_is_revived_ends_as_processed_and_keeps_its_attempts(mir
     assert (row.state, row.error_class, row.finished_at is None) == ("processed", "", False)
     attempts = JobAttempt.objects.filter(record=row).values_list("error_message", flat=True)
     assert list(attempts) == ["one", "two", ""]
+
+
+def test_the_success_of_a_job_that_died_at_its_first_failure_is_an_attempt_too(mirror, redis, client, operator):
+    """A retry by hand takes one off its count, which is below nought then."""
+    run(mirror, waiting(jid=jid(1)).encode(), "dead", ValueError("one"))
+    redis.zadd("dead", {job(1, retry_count=0): time.time()})
+
+    post(client, "dead", "retry_now", _selected_action=names_in(page(client, "dead")))
+    run(mirror, redis.rpop("queue:low"))
+    mirror.write()
+
+    assert mirror.row(jid(1)).state == "processed"
+    assert list(mirror.attempts.values_list("error_message", flat=True)) == ["one", ""]
 
 
 @pytest.mark.parametrize("is_recorded", [True, False])

@@ -16,7 +16,6 @@ from django_sidekick.jobs.registry import JOBS
 from django_sidekick.models import HistoryCursor, JobAttempt, JobRecord
 from django_sidekick.wire import codec, event
 from django_sidekick.wire.outcome import Delivery, Outcome
-from testproject.database import sqlite
 from tests.conftest import wait_until
 
 
@@ -77,18 +76,6 @@ def raw(jid="a", **fields):
 def outcome(kind="done", *, started_at_s=1000.0, duration_s=0.25, error=None, at_s=0.0, **fields):
     text = raw(**fields)
     return Outcome(kind, Delivery(1, "default", text), codec.loads(text), started_at_s, duration_s, error, None, at_s)
-
-
-@pytest.fixture(scope="session")
-def sqlite_alias(tmp_path_factory, django_db_setup, django_db_blocker):
-    """The alias `sqlite`: a file as a project would have it, with the tables in it."""
-    connections.settings["sqlite"] = sqlite(tmp_path_factory.mktemp("mirror") / "db.sqlite3")
-    connections.settings = connections.configure_settings(connections.settings)
-    with django_db_blocker.unblock():
-        call_command("migrate", database="sqlite", run_syncdb=True, verbosity=0)
-        yield "sqlite"
-        connections["sqlite"].close()
-        del connections.settings["sqlite"]
 
 
 @pytest.fixture(scope="session")

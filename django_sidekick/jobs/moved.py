@@ -1,9 +1,13 @@
-"""The event that goes with an act: the recorder writes it into the history."""
+"""What a person or a program does to jobs by hand, and the event that goes with it: the recorder writes it down."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
+from django_sidekick.broker.broker import Broker
+from django_sidekick.broker.inspector import Inspector
+from django_sidekick.broker.look import Look
 from django_sidekick.broker.moving import Move
 from django_sidekick.conf import Settings
 from django_sidekick.jobs import mirrored
@@ -29,3 +33,15 @@ def event_of(
     texts = [move.text or move.raw for move in moves]
     told = [text for text in texts if mirrored.is_moved_told(text, settings)]
     return event.encode_moves(KINDS[act], told, now_s, due_at_s)
+
+
+def hand(
+    broker: Broker | Look, act: str, due_at_s: float | None = None, now_s: float | None = None
+) -> Inspector:
+    """Return who does one kind of act to single jobs, each with its event, at `now_s` or when it is done."""
+
+    def told(moves: Sequence[Move]) -> bytes:
+        at_s = time.time() if now_s is None else now_s
+        return event_of(broker.settings, act, moves, at_s, due_at_s)
+
+    return Inspector(broker, told)
