@@ -35,7 +35,7 @@ def test_status_says_how_many_events_of_the_history_were_dropped(redis, capsys):
 
     call_command("sidekick", "status")
 
-    assert "events dropped     17\n" in capsys.readouterr().out
+    assert "history    17 events were dropped\n" in capsys.readouterr().out
 
 
 def test_dead_jobs_are_revived_and_deleted(redis, capsys):
