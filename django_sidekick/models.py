@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+
+def midnight() -> datetime:
+    """Return the last midnight in the current time zone."""
+    return timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 class JobRecordQuerySet(models.QuerySet["JobRecord"]):
@@ -31,8 +36,7 @@ class JobRecordQuerySet(models.QuerySet["JobRecord"]):
 
     def today(self) -> JobRecordQuerySet:
         """Return what happened since midnight in the current time zone."""
-        midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-        return self.filter(changed_at__gte=midnight)
+        return self.filter(changed_at__gte=midnight())
 
     def slowest(self) -> JobRecordQuerySet:
         """Return what has run, the longest run first."""

@@ -11,8 +11,11 @@ from django_sidekick.broker.connection import Client, replies
 from django_sidekick.broker.lag import Lag, lag
 from django_sidekick.broker.look import Look, answer, as_it_came
 from django_sidekick.broker.moving import EventOf, Hand, Move, Mover, Source, no_event, to_time
+from django_sidekick.broker.numbers import Numbers, numbers
 from django_sidekick.broker.whereabouts import Found, Location, seek
 from django_sidekick.exceptions import SidekickError
+
+_BAR = ("processed", "failed", "busy", "enqueued", "retry", "schedule", "dead")
 
 
 class Inspector:
@@ -29,22 +32,8 @@ class Inspector:
 
     def sizes(self) -> dict[str, int]:
         """Return the numbers of Sidekiq's bar: processed, failed, busy, enqueued, retry, schedule, dead."""
-        queues = self.queues()
-        keys, pipeline = self._keys, self._client.pipeline(transaction=False)
-        for name in ("processed", "failed"):
-            pipeline.get(keys.stat(name))
-        for key in (keys.retry, keys.schedule, keys.dead):
-            pipeline.zcard(key)
-        processed, failed, retry, schedule, dead = pipeline.execute()
-        return {
-            "processed": int(processed or 0),
-            "failed": int(failed or 0),
-            "busy": self._busy(),
-            "enqueued": sum(queues.values()),
-            "retry": retry,
-            "schedule": schedule,
-            "dead": dead,
-        }
+        found: Numbers = answer(self._client, numbers(self._keys))
+        return dict(zip(_BAR, found, strict=True))
 
     def lag(self) -> Lag:
         """Return how far the history is behind."""
@@ -142,13 +131,6 @@ class Inspector:
 
     def _run(self, name: str, keys: Sequence[str], words: Sequence[Any]) -> Any:
         return self._broker.run(name, [as_it_came(key) for key in keys], words)
-
-    def _busy(self) -> int:
-        total = 0
-        for identity in self._client.smembers(self._keys.processes):
-            busy = self._client.hget(self._keys.process(_text(identity)), "busy") or b"0"
-            total += int(busy) if busy.isdigit() else 0
-        return total
 
 
 def _text(name: bytes) -> str:

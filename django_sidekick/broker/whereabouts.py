@@ -12,8 +12,8 @@ from django_sidekick.broker import scripts
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.look import Command, Question
 from django_sidekick.broker.numbers import names_in
-from django_sidekick.wire import codec
 from django_sidekick.wire.payload import read_time_s
+from django_sidekick.wire.shown import read
 
 MOST_SEARCHED = 100_000
 """Members looked at in each queue and set before a search gives up on it."""
@@ -181,13 +181,10 @@ class _Search:
 
     def _told_by(self, raw: bytes) -> Iterator[tuple[str, dict[str, Any], Any]]:
         """Sidekiq 7 and later lay the payload as a text into the text, older ones as an object."""
-        try:
-            work = codec.loads(raw)
-        except ValueError:
-            return
-        payload = work.get("payload") if isinstance(work, dict) else None
+        work = read(raw) or {}
+        payload = work.get("payload")
         if isinstance(payload, str):
-            payload = _object(payload.encode(errors="surrogatepass"))
+            payload = read(payload.encode(errors="surrogatepass"))
         jid = payload.get("jid") if isinstance(payload, dict) else None
         if isinstance(payload, dict) and isinstance(jid, str) and jid in self._missing:
             yield jid, payload, work.get("run_at")
@@ -215,16 +212,8 @@ def _values(entries: Any) -> list[bytes]:
     return entries[1::2] if isinstance(entries, list) else []
 
 
-def _object(raw: bytes) -> dict[str, Any] | None:
-    try:
-        value = codec.loads(raw)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def _job(raw: bytes, jid: str) -> dict[str, Any] | None:
-    payload = _object(raw)
+    payload = read(raw)
     return payload if payload and payload.get("jid") == jid else None
 
 

@@ -18,7 +18,7 @@ VIEW = "django_sidekick.view_jobrecord"
 
 
 class Act(NamedTuple):
-    """One act. What destroys is confirmed first; `done` says how it went, with a number."""
+    """One act: its name in forms and in the log, its word on buttons, and who may do it."""
 
     name: str
     label: Any
@@ -46,6 +46,16 @@ ACTS = {
         Act("stop", pgettext_lazy("act", "Stop"), DESTROY),
     )
 }
+
+
+def repeated(request: HttpRequest) -> list[tuple[str, str]]:
+    """Return the fields with which a confirmation repeats this POST; the form adds its own token and post=yes."""
+    return [
+        (name, value)
+        for name, values in request.POST.lists()
+        if name not in ("csrfmiddlewaretoken", "post")
+        for value in values
+    ]
 
 
 def log(request: HttpRequest, act: Act, what: str, *, object_id: str = "") -> int:

@@ -13,7 +13,7 @@ from django.utils.translation import pgettext_lazy
 
 from django_sidekick.conf import get_settings
 from django_sidekick.dashboard.table import Records, values_of
-from django_sidekick.models import JobRecord
+from django_sidekick.models import JobRecord, midnight
 
 
 class ColumnFilter(SimpleListFilter):
@@ -94,8 +94,7 @@ class TimeFilter(SimpleListFilter):
         """Every index ends with the time: it narrows whatever leads."""
         chosen = str(self.value())
         if chosen == "today":
-            midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-            return queryset.filter(changed_at__gte=midnight)
+            return queryset.filter(changed_at__gte=midnight())
         if chosen in self.spans:
             return queryset.filter(changed_at__gte=timezone.now() - self.spans[chosen])
         return queryset

@@ -18,7 +18,7 @@ from django.views import View
 
 from django_sidekick.broker.look import Question, get_look
 from django_sidekick.broker.numbers import numbers
-from django_sidekick.dashboard.acts import ACTS, VIEW, Act
+from django_sidekick.dashboard.acts import ACTS, VIEW, Act, repeated
 from django_sidekick.dashboard.show import figure
 from django_sidekick.exceptions import SidekickError
 
@@ -116,13 +116,7 @@ class LivePage(View):
 
         `more` are further fields of that form; `note` says what will not be expected.
         """
-        fields = [
-            (name, value)
-            for name, values in self.request.POST.lists()
-            if name not in ("csrfmiddlewaretoken", "post")
-            for value in values
-        ]
-        fields += more.items()
+        fields = [*repeated(self.request), *more.items()]
         context = {"act": act, "what": what, "count": count, "note": note, "fields": fields}
         return TemplateResponse(
             self.request, "django_sidekick/confirm.html", {**self.frame(), **context}

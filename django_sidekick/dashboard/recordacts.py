@@ -115,12 +115,6 @@ def _done(act: Act, count: int) -> str:
 
 
 def _confirm(site: AdminSite, request: HttpRequest, act: Act, count: int) -> HttpResponse:
-    fields = [
-        (name, value)
-        for name, values in request.POST.lists()
-        if name not in ("csrfmiddlewaretoken", "post")
-        for value in values
-    ]
     context: dict[str, Any] = {
         **site.each_context(request),
         "title": _("Jobs"),
@@ -128,6 +122,6 @@ def _confirm(site: AdminSite, request: HttpRequest, act: Act, count: int) -> Htt
         "act": act,
         "what": _("Jobs"),
         "count": count,
-        "fields": fields,
+        "fields": acts.repeated(request),
     }
     return TemplateResponse(request, "django_sidekick/confirm.html", context)
