@@ -290,7 +290,8 @@ def test_dashboards_may_quiet_and_stop(redis):
         wait_until(lambda: worker.intake.quiet, "the quiet")
         EchoJob.perform_later()
         wait_until(lambda: redis.hget(worker.ownership.identity, "quiet") == b"true", "the next beat")
-        assert redis.llen("queue:default") == 1
+        wait_until(lambda: redis.llen("queue:default") == 1, "what an open wait took to be back", 1)
+        assert redis.llen("echo") == 0
 
 
 class TestProcess:
