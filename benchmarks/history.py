@@ -1,8 +1,9 @@
 """How fast the mirror in SQL follows: rows committed a second, beside a bare upsert of the same rows.
 
-The floor writes rows that are ready, with one statement for many (SQLite, WAL) or COPY and an upsert (PostgreSQL), into
-the same table with the same indexes, 5,000 in a transaction. The worker runs no-op jobs on `-p 1`; the clock stops when
-all their rows are committed. At level full each job is written twice, by the floor too.
+The worker runs no-op jobs on `-p 1`; the clock stops when all their rows are committed. The floor then writes the same
+rows, as they were read back, with nothing of ours: one upsert for 500 (SQLite, WAL) or COPY and an upsert (PostgreSQL),
+into the same table with the same indexes, 5,000 in a transaction. At level full each job is written twice, by the floor
+too: as enqueued first.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from benchmarks.common import cpu_s, quantile, raw_job, redis_client, until, wor
 
 Figures = dict[str, float]
 BATCH = 5000
+TABLE = "django_sidekick_jobrecord"
 
 
 def sqlite_rows(count: int) -> Figures:
@@ -41,9 +44,8 @@ def postgresql_full(count: int) -> Figures:
 
 def _rows(count: int, vendor: str, times: int = 1) -> Figures:
     with _database(vendor):
-        floor = _floor(count, times)
-        _empty()
         figures = _mirrored(count, vendor, times)
+        floor = FLOORS[vendor](count, times)
     figures["of_floor"] = figures["rows_per_s"] / floor
     return {"floor_rows_per_s": floor, **figures}
 
@@ -78,33 +80,70 @@ def _jobs(count: int) -> list[bytes]:
     return [raw_job(jid=f"{began + number // 100:012x}{number:012x}", created_at=began, enqueued_at=began) for number in range(count)]
 
 
-def _floor(count: int, times: int) -> float:
-    from django.db import connection, transaction
-
-    from django_sidekick.conf import get_settings
-    from django_sidekick.history.arguments import Arguments
-    from django_sidekick.history.rows import Batch, fold
-    from django_sidekick.history.store import writer_of
-    from django_sidekick.wire import codec, event
-    from django_sidekick.wire.outcome import Delivery, Outcome
-
-    texts = _jobs(count)
-    outcomes = [Outcome("done", Delivery(0, "default", text), codec.loads(text), time.time(), 0.0001) for text in texts]
-    ended = event.decode(event.encode("bench:1:abc", outcomes))
-    pushed = event.decode(event.encode_moves("enqueued", texts, time.time()))
-    arguments = Arguments(get_settings(), {})
-    connection.ensure_connection()
-    writer: Any = writer_of(connection)
-    took = 0.0
-    for events in (pushed, ended)[-times:]:
-        for first in range(0, count, BATCH):
-            batch: Batch = fold(events[first : first + BATCH], arguments, print)
-            prepared = writer.prepare(batch)
-            began = time.perf_counter()
-            with transaction.atomic():
-                writer.write(prepared)
-            took += time.perf_counter() - began
+def _sqlite_floor(count: int, times: int) -> float:
+    link = sqlite3.connect(os.environ["BENCH_SQLITE"], isolation_level=None)
+    link.execute("PRAGMA synchronous=NORMAL")
+    rows = link.execute(f"SELECT * FROM {TABLE} ORDER BY changed_at").fetchall()
+    values = ",".join([f"({','.join('?' * len(_columns()))})"] * 500)
+    statement = f"INSERT INTO {TABLE} VALUES {values} {_on_conflict()}"
+    passes = [rows] if times == 1 else [[_as_enqueued(row) for row in rows], rows]
+    ready = [[list(chain(*some[at : at + 500])) for at in range(0, count, 500)] for some in passes]
+    _empty()
+    began = time.perf_counter()
+    for statements in ready:
+        for first in range(0, len(statements), BATCH // 500):
+            link.execute("BEGIN IMMEDIATE")
+            for parameters in statements[first : first + BATCH // 500]:
+                link.execute(statement, parameters)
+            link.execute("COMMIT")
+    took = time.perf_counter() - began
+    link.close()
     return count * times / took
+
+
+def _postgresql_floor(count: int, times: int) -> float:
+    from django.db import connection
+
+    columns = ",".join(_columns())
+    with connection.cursor() as cursor:
+        raw = cursor.cursor
+        with raw.copy(f"COPY (SELECT * FROM {TABLE} ORDER BY changed_at) TO STDOUT") as copy:
+            lines = [bytes(line) for line in copy]
+        passes = [lines] if times == 1 else [[b"\t".join(_as_enqueued(line.split(b"\t"))) for line in lines], lines]
+        ready = [b"".join(some[first : first + BATCH]) for some in passes for first in range(0, count, BATCH)]
+        _empty()
+        raw.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS ready (LIKE {TABLE}) ON COMMIT DELETE ROWS")
+        began = time.perf_counter()
+        for text in ready:
+            raw.execute("BEGIN")
+            with raw.copy("COPY ready FROM STDIN") as copy:
+                copy.write(text)
+            raw.execute(f"INSERT INTO {TABLE} SELECT {columns} FROM ready {_on_conflict()}")
+            raw.execute("COMMIT")
+    return count * times / (time.perf_counter() - began)
+
+
+FLOORS = {"sqlite": _sqlite_floor, "postgresql": _postgresql_floor}
+
+
+def _columns() -> list[str]:
+    """In the table's order."""
+    from django_sidekick.models import JobRecord
+
+    return [field.column for field in JobRecord._meta.local_fields]
+
+
+def _on_conflict() -> str:
+    return "ON CONFLICT (jid) DO UPDATE SET " + ",".join(f"{name}=excluded.{name}" for name in _columns()[1:])
+
+
+def _as_enqueued(row: Sequence[Any]) -> list[Any]:
+    """The row of the same job before it ran: other values in the columns that indexes hold."""
+    changed, state, enqueued_at = map(_columns().index, ("changed_at", "state", "enqueued_at"))
+    before = list(row)
+    before[changed] = row[enqueued_at]
+    before[state] = "enqueued" if isinstance(row[state], str) else b"enqueued"
+    return before
 
 
 def _empty() -> None:
@@ -163,6 +202,7 @@ def _web_writer(vendor: str) -> Iterator[list[float]]:
 
     def write() -> None:
         link = sqlite3.connect(os.environ["BENCH_SQLITE"], isolation_level=None, timeout=5.0)
+        link.execute("PRAGMA synchronous=NORMAL")
         link.execute("CREATE TABLE IF NOT EXISTS web (number INTEGER)")
         while not stop.wait(0.01):
             began = time.perf_counter()

@@ -41,14 +41,20 @@ class EventStream:
         self._client = client
         self._keys = keys
         self._most = 1
+        self.has_more = False
+        """Whether the last read() brought as much as it had asked for: there may be more."""
 
-    def read(self) -> Slice:
-        """Return the first blobs: 20 at most, and about 2 MiB, unless one alone is larger. One round trip."""
+    def read(self, after: Position = BEGINNING) -> Slice:
+        """Return the first blobs after a position: 20 at most, and about 2 MiB, unless one alone is larger.
+
+        One round trip.
+        """
         keys, pipeline = self._keys, self._client.pipeline(transaction=False)
         pipeline.set(keys.events_generation, secrets.token_hex(8), nx=True)
         pipeline.get(keys.events_generation)
-        pipeline.xrange(keys.events, count=self._most)
+        pipeline.xrange(keys.events, "({}-{}".format(*after), count=self._most)
         _, generation, entries = pipeline.execute()
+        self.has_more = len(entries) == self._most
         blobs = [Blob(position_of(name), fields.get(b"b", b"")) for name, fields in entries]
         size = sum(len(blob.content) for blob in blobs)
         most = ENOUGH_BYTES * len(blobs) // (size + 1)
@@ -59,12 +65,12 @@ class EventStream:
         """Return when the stream holds anything, or in time."""
         self._client.xread({self._keys.events: "0-0"}, count=1, block=int(timeout_s * 1000))
 
-    def remove(self, blobs: Sequence[Blob]) -> None:
-        """Take out these blobs, which are the stream's first."""
+    def remove(self, blobs: Sequence[Blob], generation: str) -> None:
+        """Take out these blobs, which are the stream's first; nothing if it is another stream by now."""
         milliseconds, number = blobs[-1].position
         size = sum(len(blob.content) for blob in blobs)
-        keys = [self._keys.events, self._keys.events_bytes]
-        run(self._client, "trim_events", keys, [f"{milliseconds}-{number + 1}", size])
+        keys = [self._keys.events, self._keys.events_bytes, self._keys.events_generation]
+        run(self._client, "trim_events", keys, [f"{milliseconds}-{number + 1}", size, generation])
 
     def is_written(self) -> bool:
         """Tell whether nothing waits for a recorder, or the recorder has said that it cannot write at the moment."""

@@ -60,10 +60,8 @@ class Arguments:
     def text_of(value: Any) -> str | None:
         """Return a JSON text that every database takes: without NUL and lone surrogates. None if there is none."""
         try:
-            raw = codec.dumps(value)
-            if b"\\u" in raw:
-                raw = codec.dumps(_fit(value))
-            return raw.decode()
+            written = codec.dumps(value).decode()
+            return written if "\\u" not in written else codec.dumps(_fit(value)).decode()
         except (TypeError, ValueError, RecursionError):
             return None
 

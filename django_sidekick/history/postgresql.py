@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 from django.conf import settings as django_settings
 
 from django_sidekick.history.moments import Moments
-from django_sidekick.history.rows import ATTEMPT_COLUMNS, COLUMNS, Attempt, Batch, Row
+from django_sidekick.history.rows import (
+    ATTEMPT_COLUMNS,
+    COLUMNS,
+    SUCCESS,
+    Attempt,
+    Batch,
+    Facts,
+    Row,
+)
 from django_sidekick.history.writers import move, upsert
 from django_sidekick.models import JobAttempt, JobRecord
 
@@ -25,6 +33,14 @@ _ESCAPED = re.compile(r"[\\\n\r\t]")
 MAKE_TABLE = f"CREATE TEMPORARY TABLE IF NOT EXISTS {_NEW} (LIKE {_TABLE}) ON COMMIT DELETE ROWS"
 COPY = f"COPY {_NEW} ({_COLUMNS}) FROM STDIN"
 COPY_ATTEMPTS = f"COPY {JobAttempt._meta.db_table} ({', '.join(ATTEMPT_COLUMNS)}) FROM STDIN"
+
+
+_SUCCESS = (
+    "\t".join(
+        "%s" if name not in SUCCESS else "\\N" if SUCCESS[name] is None else str(SUCCESS[name]) for name in COLUMNS
+    )
+    + "\n"
+)
 
 
 class Lines(NamedTuple):
@@ -46,7 +62,7 @@ class PostgreSQLWriter:
     def prepare(self, batch: Batch) -> Lines:
         """Return what COPY reads."""
         return Lines(
-            "".join(map(self._line, batch.rows.values())),
+            "".join(map(self._success_line, batch.successes.values())) + "".join(map(self._line, batch.rows.values())),
             "".join(map(self._line, batch.moves.values())),
             "".join(map(self._attempt_line, batch.attempts)),
         )
@@ -68,6 +84,15 @@ class PostgreSQLWriter:
     def _copy(self, cursor: Any, statement: str, lines: str) -> None:
         with self._connection.wrap_database_errors, cursor.cursor.copy(statement) as copy:
             copy.write(lines)
+
+    def _success_line(self, facts: Facts) -> str:
+        jid, job_class, queue, args, created_at, enqueued_at, started_at, finished_at, wait_s, run_s, worker = facts
+        finished = self._moments.text(finished_at)
+        return _SUCCESS % (
+            _escaped(jid), _name(job_class), _name(queue), _json(args), self._known(created_at),
+            self._known(enqueued_at), self._moments.text(started_at), finished, finished, _interval(wait_s),
+            _interval(run_s), _name(worker),
+        )  # fmt: skip
 
     def _line(self, row: Row) -> str:
         jid, job_class, queue, state, args, kwargs, tags = row[:7]

@@ -7,50 +7,37 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from django.db import Error
 
 from django_sidekick.broker import connection
-from django_sidekick.broker.events import BEGINNING, Blob, EventStream
+from django_sidekick.broker.events import BEGINNING, EventStream
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.leadership import Leadership
 from django_sidekick.broker.ownership import new_identity
 from django_sidekick.broker.patience import Patience
 from django_sidekick.conf import Settings
 from django_sidekick.history.arguments import Arguments
+from django_sidekick.history.feed import Feed, Part
 from django_sidekick.history.retention import Retention
 from django_sidekick.history.rows import Batch, fold
 from django_sidekick.history.store import Cursor, Store, is_of_content
-from django_sidekick.history.writers import Writer
-from django_sidekick.wire.event import Event, count_of, decode
+from django_sidekick.wire.event import Event, decode
 
 logger = logging.getLogger("sidekick")
 
 FOLLOW_EVERY_S = 1.0
 IDLE_S = 0.5
 LONGEST_PAUSE_S = 2.0
-LOCK_S = {"sqlite": 0.012}
+LOCK_S = {"sqlite": 0.010}
 """How long one transaction may hold its locks: half of what a web request should wait for SQLite's only one."""
 
 LOCK_ELSEWHERE_S = 0.1
 FEWEST, MOST = 1000, 5000
 """Rows of one transaction."""
-
-
-class _Part:
-    """What one transaction writes."""
-
-    __slots__ = ("blobs", "events", "prepared", "writer")
-
-    def __init__(self, writer: Writer, blobs: Sequence[Blob]) -> None:
-        self.writer = writer
-        self.blobs = blobs
-        self.events: list[Event] = []
-        self.prepared: Any = None
 
 
 class Recorder:
@@ -71,24 +58,27 @@ class Recorder:
         self._store = Store(settings.history_database, keys.events)
         self._retention = Retention(settings)
         self._arguments = Arguments(settings, classes)
+        self._feed = Feed(self._stream, self.patience, self._arguments, self._on_junk)
         self._without = Arguments(replace(settings, history_arguments=False), classes)
         self._cursor: Cursor | None = None
         self._enough = 1000
         self._failures = 0
         self._is_stopping = False
-        self._ahead = ThreadPoolExecutor(1, "sidekick-recorder-ahead")
         self.junk = 0
         """How many events no row could be made of."""
 
     def turn(self) -> float:
-        """Write what is there, or wait for it. Return the seconds to rest before the next turn."""
+        """Write a transaction, or wait for something to write. Return the seconds to rest before the next turn."""
         try:
             if not self._lease.holds():
-                self._cursor = None
+                self._start_over()
                 return FOLLOW_EVERY_S * random.uniform(0.5, 1.0)
             return self._record()
         except Error as error:
             return self._put_off(error)
+        except Exception:
+            self._start_over()
+            raise
         finally:
             if self._is_stopping:
                 self._store.close()
@@ -103,34 +93,16 @@ class Recorder:
 
     def _record(self) -> float:
         cursor = self._cursor = self._cursor or self._store.cursor()
-        generation, blobs = self.patience.call(self._stream.read)
-        written_to = cursor.position if generation == cursor.generation else BEGINNING
-        if not blobs:
+        part = self._feed.take(self._store.writer, self._enough)
+        if part is None:
             return self._idle()
-        if written := [blob for blob in blobs if blob.position <= written_to]:
-            self.patience.call(lambda: self._stream.remove(written))
-            return 0.0
-        self._write_all([_Part(self._store.writer, some) for some in self._parts(blobs)], generation)
+        written_to = cursor.position if part.generation == cursor.generation else BEGINNING
+        if written := [blob for blob in part.blobs if blob.position <= written_to]:
+            self._feed.start_over()
+            self.patience.call(lambda: self._stream.remove(written, part.generation))
+        elif not self._is_stopping:
+            self._write(part)
         return 0.0
-
-    def _write_all(self, parts: Sequence[_Part], generation: str) -> None:
-        """Write a part while the next one is prepared in another thread: the database's drivers let go of the GIL."""
-        ahead = self._ahead.submit(self._prepare, parts[0])
-        for number, part in enumerate(parts):
-            ahead.result()
-            if number + 1 < len(parts):
-                ahead = self._ahead.submit(self._prepare, parts[number + 1])
-            if self._is_stopping or not self._write(part, generation):
-                return
-
-    def _prepare(self, part: _Part) -> None:
-        """Make rows of the events. What cannot be made is left to _write_carefully()."""
-        for blob in part.blobs:
-            part.events += decode(blob.content, self._on_junk)
-        try:
-            part.prepared = part.writer.prepare(fold(part.events, self._arguments, self._on_junk))
-        except Exception:
-            logger.debug("A batch of events cannot be made into rows at once", exc_info=True)
 
     def _idle(self) -> float:
         self._met()
@@ -139,21 +111,9 @@ class Recorder:
         self.patience.call(lambda: self._stream.wait(IDLE_S))
         return 0.0
 
-    def _parts(self, blobs: Sequence[Blob]) -> list[list[Blob]]:
-        """Group what was read into transactions: whole blobs, about so many events as one may hold its locks for."""
-        parts: list[list[Blob]] = []
-        size = MOST
-        for blob in blobs:
-            size += count_of(blob.content)
-            if not parts or size > self._enough:
-                parts.append([])
-                size = count_of(blob.content)
-            parts[-1].append(blob)
-        return parts
-
-    def _write(self, part: _Part, generation: str) -> bool:
-        """Write one transaction. Return False if another recorder was there first."""
-        old, new = self._cursor, Cursor(part.blobs[-1].position, generation)
+    def _write(self, part: Part) -> None:
+        """Write one transaction; nothing if another recorder was there first."""
+        old, new = self._cursor, Cursor(part.blobs[-1].position, part.generation)
         assert old is not None  # noqa: S101 _record has read it
         is_first: bool | None = None
         if part.prepared is not None:
@@ -163,19 +123,19 @@ class Recorder:
                 if isinstance(error, Error) and not is_of_content(error):
                     raise
         if is_first is None:
-            is_first = self._write_carefully(part.events, old, new)
+            is_first = self._write_carefully(part, old, new)
         if not is_first:
-            self._cursor = None
-            return False
+            self._start_over()
+            return
         self._cursor = new
         self._met()
-        self._adapt(len(part.events))
-        self.patience.call(lambda: self._stream.remove(part.blobs))
-        self._retention.turn(len(part.events))
-        return True
+        self._adapt(part.size)
+        self.patience.call(lambda: self._stream.remove(part.blobs, part.generation))
+        self._retention.turn(part.size)
 
-    def _write_carefully(self, events: Sequence[Event], old: Cursor, new: Cursor) -> bool:
+    def _write_carefully(self, part: Part, old: Cursor, new: Cursor) -> bool:
         """One of the events, or of us, is at fault: each by itself, without its arguments if need be, or not at all."""
+        events = [event for blob in part.blobs for event in decode(blob.content)]
         variants = [[batch for kept in (self._arguments, self._without) if (batch := self._batch(e, kept))] for e in events]
         refused = self._store.write_carefully(variants, old, new)
         for _ in range(refused or 0):
@@ -191,16 +151,21 @@ class Recorder:
 
     def _adapt(self, rows: int) -> None:
         """Learn how many rows can be written while the locks are held for so long and no longer."""
-        if rows < FEWEST:
+        if rows < self._enough // 2:
             return
         lock_s = LOCK_S.get(self._store.connection.vendor, LOCK_ELSEWHERE_S)
         fitting = int(lock_s * rows / max(self._store.held_s, 1e-6))
         self._enough = max(FEWEST, min(MOST, (self._enough + fitting) // 2))
 
+    def _start_over(self) -> None:
+        """Look again how far the mirror is written, and read the stream from its beginning."""
+        self._cursor = None
+        self._feed.start_over()
+
     def _put_off(self, error: Error) -> float:
         """Leave it to another, or to later. Redis is told so that nobody waits for us."""
         self._store.close()
-        self._cursor = None
+        self._start_over()
         self._failures += 1
         if self._failures == 1:
             logger.warning(

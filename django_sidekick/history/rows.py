@@ -21,6 +21,18 @@ ATTEMPT_COLUMNS = (
     "record_id", "number", "error_class", "error_message", "backtrace", "started_at", "finished_at", "worker",
 )  # fmt: skip
 
+SUCCESS: dict[str, Any] = {
+    "state": "processed", "kwargs": "{}", "tags": "[]", "scheduled_at": None, "attempts": 1, "error_class": "",
+    "error_message": "",
+}  # fmt: skip
+"""What nearly all rows have in common: of a job that went well at its first run, that was not scheduled, without kwargs and tags."""
+
+FACTS = (
+    "jid", "job_class", "queue", "args", "created_at", "enqueued_at", "started_at", "finished_at", "wait_time",
+    "run_time", "worker",
+)  # fmt: skip
+"""What is said of such a job beside it. `changed_at` is `finished_at`."""
+
 (_QUEUE, _STATE, _ENQUEUED_AT, _SCHEDULED_AT, _FINISHED_AT, _CHANGED_AT) = map(
     COLUMNS.index, ("queue", "state", "enqueued_at", "scheduled_at", "finished_at", "changed_at")
 )
@@ -42,12 +54,17 @@ _LONGEST_S = 1e9
 _MOST = 2**31 - 1
 
 Row = list[Any]
+Facts = tuple[Any, ...]
 Attempt = tuple[Any, ...]
 
 
 class Batch(NamedTuple):
-    """Rows to write. `rows` replace what is there; `moves` change what is there, if it is not newer, or are new."""
+    """What to write. `successes` and `rows` replace what is there; `moves` change what is there, if it is not newer, or are new.
 
+    A jid stands in one of the three.
+    """
+
+    successes: dict[str, Facts]
     rows: dict[str, Row]
     moves: dict[str, Row]
     attempts: list[Attempt]
@@ -60,7 +77,7 @@ def fold(events: Iterable[Event], arguments: Arguments, on_odd: Callable[[str], 
     of after it was made, so that one that is older than what is known is passed over. `on_odd` is told of a jid that
     no row can have.
     """
-    batch = Batch({}, {}, [])
+    batch = Batch({}, {}, {}, [])
     for event in events:
         jid = event[2]["jid"]
         if len(jid) > LONGEST or (not jid.isalnum() and UNFIT.search(jid)):
@@ -80,20 +97,16 @@ def attempt_of(payload: dict[str, Any]) -> int:
     return min(max(count + 2, 1), _MOST)
 
 
+def row_of(facts: Facts) -> Row:
+    """Return the whole row of a success."""
+    values = dict(zip(FACTS, facts, strict=True), **SUCCESS)
+    values["changed_at"] = values["finished_at"]
+    return [values[name] for name in COLUMNS]
+
+
 def _end(batch: Batch, jid: str, event: Event, arguments: Arguments) -> None:
-    kind, at_s, payload, worker, started_at_s, duration_s, due_at_s, error = event
+    kind, at_s, payload, worker, started_at_s, duration_s, _, error = event
     get = payload.get
-    worker, number = _name(worker), 1 if "retry_count" not in payload else attempt_of(payload)
-    error_class = message = ""
-    if error is not None:
-        error_class, message = text(error[0]), text(error[1], 10_000)
-    if error is not None or "retry_count" in payload:
-        backtrace = text(error[2], 20_000) if error else ""
-        batch.attempts.append((jid, number, error_class, message, backtrace, started_at_s, at_s, worker))
-    if due_at_s is None and (before := batch.rows.get(jid) or batch.moves.get(jid)):
-        due_at_s = before[_SCHEDULED_AT]
-    if batch.moves:
-        batch.moves.pop(jid, None)
     created_at_s, enqueued_at_s = _moment(get("created_at")), _moment(get("enqueued_at"))
     waited_s = None
     if enqueued_at_s is not None:
@@ -101,20 +114,55 @@ def _end(batch: Batch, jid: str, event: Event, arguments: Arguments) -> None:
         waited_s = waited_s if 0.0 <= waited_s <= _LONGEST_S else 0.0
     queue = get("queue")
     job_class, args, kwargs = arguments.of(payload)
-    batch.rows[jid] = [
-        jid, job_class, _name(queue) if type(queue) is str else "default", STATES[kind], args, kwargs,
-        _tags(payload) if "tags" in payload else "[]",
-        created_at_s, enqueued_at_s, due_at_s, started_at_s, None if kind == "retry" else at_s, at_s, waited_s,
-        duration_s if 0.0 <= duration_s <= _LONGEST_S else 0.0, number, error_class, message, worker,
-    ]  # fmt: skip
+    facts = (
+        jid, job_class, _name(queue) if type(queue) is str else "default", args, created_at_s, enqueued_at_s,
+        started_at_s, at_s, waited_s, duration_s if 0.0 <= duration_s <= _LONGEST_S else 0.0, _name(worker),
+    )  # fmt: skip
+    is_plain = kind == "done" and kwargs == "{}" and "retry_count" not in payload and "tags" not in payload
+    if is_plain and error is None and jid not in batch.rows and jid not in batch.moves:
+        batch.successes[jid] = facts
+    else:
+        _end_otherwise(batch, event, facts, kwargs)
+
+
+def _end_otherwise(batch: Batch, event: Event, facts: Facts, kwargs: str | None) -> None:
+    payload, due_at_s, error = event.payload, event.due_at_s, event.error
+    row, number, jid, has_failed = row_of(facts), attempt_of(payload), facts[0], "retry_count" in payload
+    before = _before(batch, jid)
+    if due_at_s is None and before:
+        due_at_s = before[_SCHEDULED_AT]
+    if error is not None:
+        error_class, message, backtrace = text(error[0]), text(error[1], 10_000), text(error[2], 20_000)
+    else:
+        error_class = message = backtrace = ""
+    if error is not None or has_failed:
+        started_at_s, at_s, worker = event.started_at_s, event.at_s, facts[-1]
+        batch.attempts.append((jid, number, error_class, message, backtrace, started_at_s, at_s, worker))
+    values = {
+        "state": STATES[event.kind], "kwargs": kwargs, "tags": _tags(payload), "scheduled_at": due_at_s,
+        "attempts": number, "error_class": error_class, "error_message": message,
+    }  # fmt: skip
+    for name, value in values.items():
+        row[COLUMNS.index(name)] = value
+    if event.kind == "retry":
+        row[_FINISHED_AT] = None
+    batch.moves.pop(jid, None)
+    batch.rows[jid] = row
 
 
 def _move(batch: Batch, jid: str, row: Row) -> None:
-    before = batch.rows.get(jid) or batch.moves.get(jid)
+    before = _before(batch, jid)
     if before is None:
         batch.moves[jid] = row
     else:
         apply_move(before, row)
+
+
+def _before(batch: Batch, jid: str) -> Row | None:
+    """Return the row that this batch has of the job, to be changed; that of a success becomes one of the others."""
+    if facts := batch.successes.pop(jid, None):
+        batch.rows[jid] = row_of(facts)
+    return batch.rows.get(jid) or batch.moves.get(jid)
 
 
 def apply_move(before: Row, move: Row) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from itertools import chain
+from itertools import chain, islice
+from sqlite3 import SQLITE_LIMIT_VARIABLE_NUMBER
 from typing import Any, Protocol
 
 from django.conf import settings as django_settings
@@ -18,15 +19,18 @@ from django_sidekick.history.rows import (
     COLUMNS,
     KEPT_COLUMNS,
     MOVED_COLUMNS,
+    SUCCESS,
     Attempt,
     Batch,
+    Facts,
     Row,
     apply_move,
+    row_of,
 )
 from django_sidekick.models import JobAttempt, JobRecord
 
-CHUNKS = (500, 50, 5, 1)
-"""Numbers of rows that one statement writes: few different texts, and far below what SQLite takes of parameters."""
+CHUNKS = (1500, 500, 50, 5, 1)
+"""Numbers of rows that one statement writes: few different texts, and long ones let other threads run meanwhile."""
 
 GENERIC_CHUNK = 500
 
@@ -69,17 +73,18 @@ class SQLiteWriter:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        connection.ensure_connection()
+        self._most_parameters = connection.connection.getlimit(SQLITE_LIMIT_VARIABLE_NUMBER)
         self._moments = Moments(connection.timezone if django_settings.USE_TZ else None)
 
     def prepare(self, batch: Batch) -> list[tuple[str, list[Any]]]:
         """Return statements with their parameters."""
-        prepared = []
-        for make, rows in ((upsert, batch.rows), (move, batch.moves)):
-            for chunk in _chunks([self._row(row) for row in rows.values()]):
-                prepared.append((_statement(make, len(chunk)), list(chain.from_iterable(chunk))))
-        for chunk in _chunks([self._attempt(attempt) for attempt in batch.attempts]):
-            prepared.append((_attempts_statement(len(chunk)), list(chain.from_iterable(chunk))))
-        return prepared
+        return [
+            *self._statements(_upserts_of_successes, batch.successes.values(), self._success),
+            *self._statements(_upserts, batch.rows.values(), self._row),
+            *self._statements(_moves, batch.moves.values(), self._row),
+            *self._statements(_attempts, batch.attempts, self._attempt),
+        ]
 
     def write(self, prepared: list[tuple[str, list[Any]]]) -> None:
         """Run them."""
@@ -87,6 +92,25 @@ class SQLiteWriter:
             execute = self._connection.connection.execute
             for statement, parameters in prepared:
                 execute(statement, parameters)
+
+    def _statements(
+        self, make: Callable[[int], str], rows: Collection[Any], words: Callable[[Any], Sequence[Any]]
+    ) -> Iterator[tuple[str, list[Any]]]:
+        """Yield statements that write the rows, and their parameters: those of `make` for a number of rows."""
+        left, source = len(rows), map(words, rows)
+        for size in CHUNKS:
+            while left >= size and size * len(COLUMNS) <= self._most_parameters:
+                yield make(size), list(chain.from_iterable(islice(source, size)))
+                left -= size
+
+    def _success(self, facts: Facts) -> tuple[Any, ...]:
+        jid, job_class, queue, args, created_at, enqueued_at, started_at, finished_at, wait_s, run_s, worker = facts
+        text, known = self._moments.text, self._moments.known
+        finished = text(finished_at)
+        return (
+            jid, job_class, queue, args, known(created_at), known(enqueued_at), text(started_at), finished, finished,
+            microseconds(wait_s), microseconds(run_s), worker,
+        )  # fmt: skip
 
     def _row(self, row: Row) -> Row:
         text, known = self._moments.text, self._moments.known
@@ -118,6 +142,7 @@ class GenericWriter:
 
     def write(self, batch: Batch) -> None:
         """Read, change, and write."""
+        batch.rows.update((jid, row_of(facts)) for jid, facts in batch.successes.items())
         rows = {**batch.rows, **batch.moves}
         there = self._there(list(rows))
         for jid, row in batch.rows.items():
@@ -187,23 +212,30 @@ def _neutral(value: Any) -> Any:
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
-def _chunks(rows: list[Any]) -> Iterator[list[Any]]:
-    first = 0
-    for size in CHUNKS:
-        while len(rows) - first >= size:
-            yield rows[first : first + size]
-            first += size
+@cache
+def _upserts(rows: int) -> str:
+    return upsert(JobRecord._meta.db_table, COLUMNS, _values(["?"] * len(COLUMNS), rows))
 
 
 @cache
-def _statement(make: Any, rows: int) -> str:
-    return str(make(JobRecord._meta.db_table, COLUMNS, _values(len(COLUMNS), rows)))
+def _upserts_of_successes(rows: int) -> str:
+    values = [_literal(SUCCESS[name]) if name in SUCCESS else "?" for name in COLUMNS]
+    return upsert(JobRecord._meta.db_table, COLUMNS, _values(values, rows))
 
 
 @cache
-def _attempts_statement(rows: int) -> str:
-    return _insert(JobAttempt._meta.db_table, ATTEMPT_COLUMNS, _values(len(ATTEMPT_COLUMNS), rows))
+def _moves(rows: int) -> str:
+    return move(JobRecord._meta.db_table, COLUMNS, _values(["?"] * len(COLUMNS), rows))
 
 
-def _values(columns: int, rows: int) -> str:
-    return "VALUES " + ",".join([f"({','.join('?' * columns)})"] * rows)
+@cache
+def _attempts(rows: int) -> str:
+    return _insert(JobAttempt._meta.db_table, ATTEMPT_COLUMNS, _values(["?"] * len(ATTEMPT_COLUMNS), rows))
+
+
+def _values(values: Sequence[str], rows: int) -> str:
+    return "VALUES " + ",".join([f"({','.join(values)})"] * rows)
+
+
+def _literal(value: str | int | None) -> str:
+    return "NULL" if value is None else f"'{value}'" if isinstance(value, str) else str(value)

@@ -66,7 +66,7 @@ class Migration(migrations.Migration):
                 'ordering': ('-changed_at', '-jid'),
                 'permissions': [('operate_jobs', 'Can retry, enqueue, reschedule, pause and quiet'), ('destroy_jobs', 'Can kill, delete, clear and stop')],
                 'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['-changed_at', '-jid'], name='sk_job_changed'), models.Index(fields=['state', '-changed_at'], name='sk_job_state'), models.Index(fields=['job_class', '-changed_at'], name='sk_job_class'), models.Index(condition=models.Q(('error_class', ''), _negated=True), fields=['error_class', '-changed_at'], name='sk_job_error')],
+                'indexes': [models.Index(fields=['changed_at', 'jid'], name='sk_job_changed'), models.Index(fields=['state', 'changed_at'], name='sk_job_state'), models.Index(fields=['job_class', 'changed_at'], name='sk_job_class'), models.Index(condition=models.Q(('error_class', ''), _negated=True), fields=['error_class', 'changed_at'], name='sk_job_error')],
             },
         ),
         migrations.CreateModel(

@@ -87,17 +87,6 @@ def _loads_fast(raw: bytes) -> Any:
         return _loads_slowly(raw)
 
 
-def _reader_of_fast(texts: bytes) -> Callable[[bytes], Any]:
-    return _loads_fast if _LONG_NUMBER in texts.translate(_DIGITS) else _loads_faster
-
-
-def _loads_faster(raw: bytes) -> Any:
-    try:
-        return orjson.loads(raw)
-    except ValueError:
-        return _loads_slowly(raw)
-
-
 def _dumps_fast(value: Any) -> bytes:
     """Write: orjson refuses integers beyond 64 bits and lone surrogates, and writes NaN as null: ask for neither."""
     try:
@@ -111,9 +100,6 @@ loads = _loads_fast if orjson is not None else _loads_slowly
 
 A number that cannot be written again is none: `1e999`, or a whole one of more than 100,000 digits.
 """
-
-reader_of = _reader_of_fast if orjson is not None else lambda texts: _loads_slowly
-"""Return a function that reads parts of `texts` as loads() does, having looked at all of them once: half the time."""
 
 dumps = _dumps_fast if orjson is not None else _dumps_slowly
 """Return the compact UTF-8 text of a value of plain types. NaN must have been refused before.

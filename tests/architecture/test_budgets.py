@@ -21,6 +21,7 @@ BROAD = {
     "worker/eventloop.py",
     "jobs/commit.py",
     "worker/intake.py",
+    "history/feed.py",
     "worker/threads.py",
     "worker/child.py",
     "wire/payload.py",

@@ -223,7 +223,7 @@ def test_a_recorder_killed_between_its_commit_and_the_trim_writes_nothing_twice(
     mirror.tell(outcome("retry", error=ValueError("x"), at_s=1.0))
     recorder = mirror.recorder()
     with monkeypatch.context() as patch:
-        patch.setattr(recorder._stream, "remove", lambda blobs: None)
+        patch.setattr(recorder._stream, "remove", lambda *read: None)
         recorder.turn()
     recorder.resign()
     assert (mirror.redis.xlen("sk:events"), mirror.attempts.count()) == (1, 1)
@@ -243,7 +243,7 @@ def test_of_two_recorders_one_writes(mirror):
     other._cursor = other._store.cursor()
     read = other._stream.read()
     one.turn()
-    other._stream.read = lambda: read
+    other._stream.read = lambda after=None: read
 
     other.turn()
 

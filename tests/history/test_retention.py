@@ -77,7 +77,7 @@ def test_the_recorder_deletes_between_its_batches(mirror, sidekick_settings):
 
     assert mirror.rows.count() == 101, "a chunk of 100 with one batch of one row"
     mirror.tell(*(outcome(jid=f"{n}", started_at_s=time.time()) for n in range(100)))
-    recorder.turn()
+    mirror.write(recorder)
     assert mirror.rows.count() == 101
 
 
