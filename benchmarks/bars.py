@@ -28,6 +28,7 @@ MEASURES: dict[str, Callable[[int], Figures]] = {
     "in bulk": enqueueing.in_bulk,
     "rows SQLite": history.sqlite_rows,
     "full SQLite": history.sqlite_full,
+    "lock SQLite": history.sqlite_lock,
     "rows PostgreSQL": history.postgresql_rows,
     "full PostgreSQL": history.postgresql_full,
     "memory": memory.pss,
@@ -84,6 +85,8 @@ BARS = [
     Bar("rows committed at level full, PostgreSQL", of("full PostgreSQL", "full PostgreSQL", "rows_per_s", "floor_rows_per_s"), least=0.5),
     Bar("rows behind the last job, s, SQLite", lambda r: r["rows SQLite"]["behind_s"], most=2.0),
     Bar("rows behind the last job, s, PostgreSQL", lambda r: r["rows PostgreSQL"]["behind_s"], most=2.0),
+    Bar("SQLite's lock held for writing, ms, p99", lambda r: r["lock SQLite"]["held_p99_ms"], most=20.0),
+    Bar("a web writer's longest wait beside it, s", lambda r: r["rows SQLite"]["web_max_ms"] / 1000, most=5.0),
     Bar("memory, of as many idle processes", of("memory", "memory", "worker_mb", "idle_mb"), most=1.7),
     Bar("fairness, of the ideal", of("fairness", "fairness", "took_s", "ideal_s"), most=1.15),
 ]

@@ -23,7 +23,7 @@ def one_by_one(count: int) -> dict[str, float]:
     def bare() -> None:
         for _ in range(count):
             keys = [f"sk:push:{next(numbers):x}", "queues", "schedule", "queue:default"]
-            client.execute_command("EVALSHA", sha, 4, *keys, 14, "sk:scheduled", 0, "default", 1, raw)
+            client.execute_command("EVALSHA", sha, 4, *keys, 14, "sk:scheduled", 0, "default", 1, raw, 0)
 
     later = Noop.set(enqueue="immediately").perform_later
 

@@ -9,8 +9,10 @@ too: as enqueued first.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
+import struct
 import tempfile
 import threading
 import time
@@ -24,6 +26,7 @@ from benchmarks.common import cpu_s, quantile, raw_job, redis_client, until, wor
 Figures = dict[str, float]
 BATCH = 5000
 TABLE = "django_sidekick_jobrecord"
+FLOCK = "hhqqi4x"
 
 
 def sqlite_rows(count: int) -> Figures:
@@ -40,6 +43,25 @@ def postgresql_rows(count: int) -> Figures:
 
 def postgresql_full(count: int) -> Figures:
     return _rows(count, "postgresql", times=2)
+
+
+def sqlite_lock(count: int) -> Figures:
+    """How long SQLite's only lock for writing is held, seen from outside, while the recorder catches up with a full stream."""
+    from django_sidekick.broker.broker import get_broker
+    from django_sidekick.broker.events import EventStream
+    from django_sidekick.wire import codec, event
+    from django_sidekick.wire.outcome import Delivery, Outcome
+
+    client: Any = redis_client()
+    client.flushall()
+    texts = _jobs(count)
+    for first in range(0, count, 250):
+        some = [Outcome("done", Delivery(0, "default", text), codec.loads(text), time.time(), 0.0001) for text in texts[first : first + 250]]
+        _append(client, event.encode("bench:1:abc", some))
+    stream = EventStream(client, get_broker().keys)
+    with _database("sqlite"), _lock_watch() as held, worker("-p", "1", "-c", "10", BENCH_HISTORY="finished"):
+        until(stream.is_written, "the mirror to be written", 0.005)
+    return {f"held_p{percent}_ms": quantile(held, percent / 100) * 1000 for percent in (50, 90, 99, 100)}
 
 
 def _rows(count: int, vendor: str, times: int = 1) -> Figures:
@@ -188,7 +210,41 @@ def _pushed(client: Any, texts: list[bytes], event: Any) -> None:
     """Tell of the pushes as push.lua does at level full."""
     for first in range(0, len(texts), 1000):
         blob = event.encode_moves("enqueued", texts[first : first + 1000], time.time())
-        client.pipeline().xadd("sk:events", {"b": blob}).incrby("sk:events:bytes", len(blob)).execute()
+        _append(client, blob)
+
+
+def _append(client: Any, blob: bytes) -> None:
+    client.pipeline().xadd("sk:events", {"b": blob}).incrby("sk:events:bytes", len(blob)).execute()
+
+
+@contextlib.contextmanager
+def _lock_watch() -> Iterator[list[float]]:
+    """Ask the kernel 5,000 times a second who holds the write-ahead log's lock for writing. Yield how long each held it.
+
+    Asking takes no lock: nobody waits for it. Linux' struct flock.
+    """
+    held: list[float] = []
+    stop = threading.Event()
+    write_lock = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 120, 1, 0)
+
+    def watch() -> None:
+        since: float | None = None
+        with Path(os.environ["BENCH_SQLITE"] + "-shm").open("rb+") as shared:
+            while not stop.wait(0.0002):
+                is_free = struct.unpack(FLOCK, fcntl.fcntl(shared, fcntl.F_GETLK, write_lock))[0] == fcntl.F_UNLCK
+                if is_free and since is not None:
+                    held.append(time.perf_counter() - since)
+                    since = None
+                elif not is_free and since is None:
+                    since = time.perf_counter()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield held
+    finally:
+        stop.set()
+        thread.join()
 
 
 @contextlib.contextmanager
