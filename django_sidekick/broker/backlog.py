@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from django_sidekick.broker.connection import Client
+from django_sidekick.broker.connection import Client, replies
 from django_sidekick.broker.keys import Keys
 
 
@@ -20,7 +20,7 @@ class Backlog:
     def size(self) -> int:
         """Return the number of jobs in these queues plus those due in schedule and retry. One round trip.
 
-        What waits in a paused queue is not to be done now.
+        What waits in a paused queue is not to be done now; nothing waits in a key of another type.
         """
         now = repr(time.time())
         pipeline = self._client.pipeline(transaction=True)
@@ -29,6 +29,7 @@ class Backlog:
         pipeline.zcount(self._keys.schedule, "-inf", now)
         pipeline.zcount(self._keys.retry, "-inf", now)
         pipeline.smembers(self._keys.paused)
-        *lengths, scheduled, retried, paused = pipeline.execute()
+        *lengths, scheduled, retried, paused = replies(pipeline)
         waiting = zip(self._queues, lengths, strict=True)
-        return int(scheduled + retried + sum(n for name, n in waiting if name.encode() not in paused))
+        to_do = sum(length or 0 for name, length in waiting if name.encode() not in (paused or ()))
+        return int((scheduled or 0) + (retried or 0) + to_do)

@@ -11,6 +11,7 @@ from django_sidekick.conf import Settings
 from django_sidekick.wire.outcome import FollowUp, Outcome
 
 MIB = 2**20
+NO_BOUND = 2**53
 _NOTHING_MOVES = {"done", "failed", "discarded"}
 
 
@@ -39,6 +40,14 @@ def _bound(events: bytes, settings: Settings, keys: Keys, script_keys: list[str]
     script_keys += (keys.events_bytes, keys.events_dropped)
     limit = settings.history_stream_max_mib * MIB
     return [how, events, limit, keys.events_bytes, keys.events_dropped]
+
+
+def room(settings: Settings) -> int:
+    """Return at how many bytes the stream is full for events that cannot wait: of pushes, and of acts by hand.
+
+    With a throttle, which drops nothing, never.
+    """
+    return NO_BOUND if settings.history_overflow == "throttle" else settings.history_stream_max_mib * MIB
 
 
 def event(keys: Keys, blob: bytes) -> tuple[FollowUp, ...]:

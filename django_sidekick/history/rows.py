@@ -97,10 +97,11 @@ def attempt_of(payload: dict[str, Any]) -> int:
     return min(max(count + 2, 1), _MOST)
 
 
-def row_of(facts: Facts) -> Row:
-    """Return the whole row of a success."""
+def row_of(facts: Facts, **others: Any) -> Row:
+    """Return the whole row of a success; with `others`, what is otherwise in the row of another outcome."""
     values = dict(zip(FACTS, facts, strict=True), **SUCCESS)
     values["changed_at"] = values["finished_at"]
+    values.update(others)
     return [values[name] for name in COLUMNS]
 
 
@@ -126,28 +127,21 @@ def _end(batch: Batch, jid: str, event: Event, arguments: Arguments) -> None:
 
 
 def _end_otherwise(batch: Batch, event: Event, facts: Facts, kwargs: str | None) -> None:
-    payload, due_at_s, error = event.payload, event.due_at_s, event.error
-    row, number, jid, has_failed = row_of(facts), attempt_of(payload), facts[0], "retry_count" in payload
+    payload, due_at_s, error, jid = event.payload, event.due_at_s, event.error, facts[0]
+    number, error_class, message, backtrace = attempt_of(payload), "", "", ""
+    if error is not None:
+        error_class, message, backtrace = text(error[0]), text(error[1], 10_000), text(error[2], 20_000)
+    if error is not None or "retry_count" in payload:
+        started_at_s, at_s, worker = event.started_at_s, event.at_s, facts[-1]
+        batch.attempts.append((jid, number, error_class, message, backtrace, started_at_s, at_s, worker))
     before = _before(batch, jid)
     if due_at_s is None and before:
         due_at_s = before[_SCHEDULED_AT]
-    if error is not None:
-        error_class, message, backtrace = text(error[0]), text(error[1], 10_000), text(error[2], 20_000)
-    else:
-        error_class = message = backtrace = ""
-    if error is not None or has_failed:
-        started_at_s, at_s, worker = event.started_at_s, event.at_s, facts[-1]
-        batch.attempts.append((jid, number, error_class, message, backtrace, started_at_s, at_s, worker))
-    values = {
-        "state": STATES[event.kind], "kwargs": kwargs, "tags": _tags(payload), "scheduled_at": due_at_s,
-        "attempts": number, "error_class": error_class, "error_message": message,
-    }  # fmt: skip
-    for name, value in values.items():
-        row[COLUMNS.index(name)] = value
-    if event.kind == "retry":
-        row[_FINISHED_AT] = None
     batch.moves.pop(jid, None)
-    batch.rows[jid] = row
+    batch.rows[jid] = row_of(
+        facts, state=STATES[event.kind], kwargs=kwargs, tags=_tags(payload), scheduled_at=due_at_s, attempts=number,
+        error_class=error_class, error_message=message, finished_at=None if event.kind == "retry" else event.at_s,
+    )  # fmt: skip
 
 
 def _move(batch: Batch, jid: str, row: Row) -> None:

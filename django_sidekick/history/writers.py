@@ -74,7 +74,8 @@ class SQLiteWriter:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         connection.ensure_connection()
-        self._most_parameters = connection.connection.getlimit(SQLITE_LIMIT_VARIABLE_NUMBER)
+        most = connection.connection.getlimit(SQLITE_LIMIT_VARIABLE_NUMBER)
+        self._chunks = [rows for rows in CHUNKS if rows == 1 or rows * len(COLUMNS) <= most]
         self._moments = Moments(connection.timezone if django_settings.USE_TZ else None)
 
     def prepare(self, batch: Batch) -> list[tuple[str, list[Any]]]:
@@ -98,8 +99,8 @@ class SQLiteWriter:
     ) -> Iterator[tuple[str, list[Any]]]:
         """Yield statements that write the rows, and their parameters: those of `make` for a number of rows."""
         left, source = len(rows), map(words, rows)
-        for size in CHUNKS:
-            while left >= size and size * len(COLUMNS) <= self._most_parameters:
+        for size in self._chunks:
+            while left >= size:
                 yield make(size), list(chain.from_iterable(islice(source, size)))
                 left -= size
 

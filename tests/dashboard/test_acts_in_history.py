@@ -189,6 +189,16 @@ def test_into_a_full_stream_jobs_move_all_the_same_and_their_events_are_counted(
     assert (redis.xlen("sk:events"), int(redis.get("sk:events:dropped"))) == (0, 250)
 
 
+def test_with_throttle_no_event_of_an_act_is_dropped(mirror, redis, client, destroyer, sidekick_settings):
+    sidekick_settings(HISTORY_STREAM_MAX_MIB=1, HISTORY_OVERFLOW="throttle")
+    redis.set("sk:events:bytes", 2**20)
+    fill(redis, "retry", range(1, 4))
+
+    confirmed(client, "retries", post(client, "retries", "retry_now", select_across="1"))
+
+    assert (len(events(redis)), redis.get("sk:events:dropped")) == (3, None)
+
+
 def test_what_was_gone_is_neither_told_of_nor_counted_as_dropped(mirror, redis, client, destroyer, sidekick_settings):
     sidekick_settings(HISTORY_STREAM_MAX_MIB=1)
     redis.set("sk:events:bytes", 2**20)

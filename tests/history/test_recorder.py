@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -379,3 +380,15 @@ def test_the_statements_of_each_writer_are_few_however_many_rows(mirror, django_
         recorder.turn()
 
     assert mirror.rows.count() == 250
+
+
+def test_a_sqlite_that_takes_few_parameters_gets_shorter_statements(sqlite_mirror):
+    connection = connections[sqlite_mirror.alias]
+    connection.ensure_connection()
+    before = connection.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+    try:
+        sqlite_mirror.tell(*(outcome(jid=f"{number:024x}") for number in range(250)))
+        sqlite_mirror.write()
+        assert sqlite_mirror.rows.count() == 250
+    finally:
+        connection.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, before)

@@ -137,5 +137,14 @@ def test_a_push_into_a_full_stream_is_pushed_and_counted(redis, sidekick_setting
     assert (redis.llen("queue:default"), redis.xlen("sk:events"), redis.get("sk:events:dropped")) == (2, 0, b"2")
 
 
+def test_with_throttle_a_push_into_a_full_stream_is_told_of(redis, sidekick_settings):
+    sidekick_settings(HISTORY="full", HISTORY_STREAM_MAX_MIB=1, HISTORY_OVERFLOW="throttle")
+    redis.set("sk:events:bytes", 2**20)
+
+    NoopJob.perform_bulk([(1,), (2,)])
+
+    assert (len(pushes(redis)), redis.get("sk:events:dropped")) == (2, None)
+
+
 def test_where_no_class_is_at_level_full_a_push_looks_at_nothing():
     assert mirrored.pushed(build_settings({}), [None], {"J": "finished"}) == []

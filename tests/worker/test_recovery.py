@@ -112,6 +112,16 @@ def test_a_drain_is_not_done_while_a_job_is_on_its_way_from_the_dead_to_the_queu
     assert redis.llen("queue:default") == 1
 
 
+def test_nothing_waits_in_a_key_that_is_no_queue(redis, in_force, broker, owners):
+    backlog = Backlog(broker.client, broker.keys, ["odd", "default"])
+    redis.mset({"queue:odd": "text", "schedule": "text", "paused": "text"})
+    assert Drain(backlog, owners, Ownership(in_force, ["default"])).is_done()
+
+    redis.delete("schedule")
+    NoopJob.perform_later(1)
+    assert backlog.size() == 1
+
+
 class TestOtherTypes:
     """A key under a queue's name that is no list."""
 
