@@ -106,7 +106,7 @@ class Child:
         self._lease = Ticker("lease", Lease(own, self.intake).turn)
         self._tickers = [
             self._lease,
-            Ticker("keeper", Keeper(self.intake).tick),
+            Keeper(self.intake).ticker,
             Ticker("counts", self._counts.turn),
         ]
         if self._job_log:

@@ -57,6 +57,7 @@ class Intake:
         self.quiet = False
         self.waiting = False
         self.settled_at = 0.0
+        self.on_ahead: Callable[[], object] = bool  # called when more is fetched than free threads can begin
         self.loop = EventLoop(executor.finish(), self.slots, lambda: self.ownership.wait.nudge())
         self._execute = executor.execute(awaits=bool(sizes.coroutines))
         self._order = OpenQueues(next_order, self.loop)
@@ -268,6 +269,8 @@ class Intake:
             self._prefetch.weigh(deliveries)
             self._fetched += len(deliveries)
             self.buffer.extend(deliveries)
+            if self._free < 0:
+                self.on_ahead()
         return len(deliveries)
 
     def _receive(self, woken: list[Delivery], identity: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from django_sidekick.worker.intake import Intake
+from django_sidekick.worker.threads import Ticker
 
 TICK_S = 0.01
 IDLE_S = 0.25
@@ -13,16 +14,19 @@ STUCK_TICKS = 2
 
 
 class Keeper:
-    """Tick every 10 ms while there is something to look after.
+    """Tick every 10 ms while there is something to look after; doze while there is nothing.
 
     Finished jobs are settled 5 ms after they could have gone with a fetch. When all threads have been busy and
     nothing has finished for two ticks, the jobs that wait in the buffer go back for others to take.
     """
 
     def __init__(self, intake: Intake) -> None:
+        self.ticker = Ticker("keeper", self.tick)
         self._intake = intake
+        intake.on_ahead = self._look
         self._done_before = -1
         self._stuck = 0
+        self._dozes = False
 
     def tick(self) -> float:
         """Look once. Return the seconds until the next look."""
@@ -31,7 +35,15 @@ class Keeper:
             intake.settle()
         if self._is_stuck():
             intake.give_back()
-        return IDLE_S if intake.is_idle() else TICK_S
+        self._dozes = True  # first: what comes between the two lines ends the doze
+        self._dozes = intake.is_idle()
+        return IDLE_S if self._dozes else TICK_S
+
+    def _look(self) -> None:
+        """Look at once. Else a batch that comes during a doze would wait behind long jobs until its end."""
+        if self._dozes:
+            self._dozes = False
+            self.ticker.wake()
 
     def _is_stuck(self) -> bool:
         intake = self._intake

@@ -9,6 +9,7 @@ import pytest
 from django_sidekick.broker.broker import get_broker
 from django_sidekick.exceptions import Fenced
 from django_sidekick.wire.outcome import FollowUp, Outcome
+from django_sidekick.worker import keeper
 from tests.app.jobs import CoroutineJob, EchoJob, FailJob, GateJob, NoopJob
 from tests.conftest import wait_until
 from tests.workers import child, running, worker_process
@@ -59,6 +60,21 @@ def test_jobs_behind_long_ones_are_given_back(redis):
         wait_until(lambda: redis.llen("queue:default") == 5 and not worker.intake.buffer, "the give-back")
         redis.rpush("gate", "go")
         wait_until(lambda: redis.llen("echo") == 5, "the others")
+
+
+def test_a_batch_that_comes_while_its_keeper_dozes_is_given_back_as_soon(redis, monkeypatch):
+    monkeypatch.setattr(keeper, "IDLE_S", 60.0)
+    with running(child(concurrency=1)) as worker:
+        wait_until(lambda: worker.intake.on_ahead.__self__._dozes and worker.intake.waiting, "the doze")
+        GateJob.perform_later(1)
+        wait_until(lambda: redis.llen("began") == 1, "the first long job")
+        GateJob.perform_later(2)
+        EchoJob.perform_bulk([(i,) for i in range(5)])
+        worker.intake._prefetch._rate_per_s = 10_000.0
+        redis.rpush("gate", "go")
+        wait_until(lambda: redis.llen("began") == 2, "the second long job")
+        wait_until(lambda: redis.llen("queue:default") == 5 and not worker.intake.buffer, "the give-back")
+        redis.rpush("gate", "go")
 
 
 def test_each_thread_keeps_one_event_loop(redis):
