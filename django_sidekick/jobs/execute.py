@@ -39,7 +39,8 @@ _new = tuple.__new__
 Execute = Callable[[Delivery, float], Outcome | Awaiting]
 """Takes a delivery and when it began, time.perf_counter()."""
 
-Finish = Callable[[Awaiting], Coroutine[Any, Any, Outcome]]
+Finish = Callable[[Awaiting, float], Coroutine[Any, Any, Outcome]]
+"""Takes what execute() left, and when it began to run, time.perf_counter()."""
 
 
 class Executor:
@@ -85,11 +86,12 @@ class Executor:
         Django's rules for coroutines hold: its synchronous parts raise SynchronousOnlyOperation there. The hooks
         after a failure run in Django's thread for synchronous code, and may use them.
         """
-        chain, connections, clock, enter = self._async_chain, self._connections, time.perf_counter, current_job.set
-        rarely = bool(self._follow_ups)
+        chain, connections, enter = self._async_chain, self._connections, current_job.set
+        now, clock, rarely = time.time, time.perf_counter, bool(self._follow_ups)
 
-        async def finish(awaiting: Awaiting) -> Outcome:
-            delivery, payload, job, started_at_s, began = awaiting
+        async def finish(awaiting: Awaiting, began: float) -> Outcome:
+            delivery, payload, job = awaiting
+            started_at_s = now()
             enter(job)
             try:
                 if connections.opened_any:
@@ -101,6 +103,7 @@ class Executor:
                 )
             except BaseException as error:  # whatever it is, it is this job's failure
                 outcome = await self._failed_on_loop(awaiting, error)
+                outcome = outcome._replace(started_at_s=started_at_s, duration_s=clock() - began)
             if connections.opened_any:
                 await connections.alook_after()
             return self._with_follow_ups(outcome) if rarely else outcome
@@ -108,12 +111,10 @@ class Executor:
         return finish
 
     async def _failed_on_loop(self, awaiting: Awaiting, error: BaseException) -> Outcome:
-        delivery, payload, job, started_at_s, began = awaiting
         if _is_shutdown(error):
-            return Outcome("released", delivery)  # it was pushed back before it was cancelled
-        outcome = await sync_to_async(self._failed)(delivery, payload, job, error)
-        took_s = time.perf_counter() - began
-        return outcome._replace(started_at_s=started_at_s, duration_s=took_s)
+            return Outcome("released", awaiting.delivery)  # it was pushed back before it was cancelled
+        outcome: Outcome = await sync_to_async(self._failed)(*awaiting, error)
+        return outcome
 
     def _straight(self, *, awaits: bool) -> Execute:
         """Return the function of the hot path: everything it needs is a local name."""
@@ -136,7 +137,7 @@ class Executor:
             except Exception:  # noqa: BLE001 which of the reasons it is costs more to tell
                 return self._odd(delivery, began, started_at_s)
             if awaits and job.awaits:
-                awaiting: Awaiting = _new(Awaiting, (delivery, payload, job, started_at_s, began))
+                awaiting: Awaiting = _new(Awaiting, (delivery, payload, job))
                 return awaiting
             enter(job)
             try:

@@ -16,13 +16,11 @@ class Delivery(NamedTuple):
 
 
 class Awaiting(NamedTuple):
-    """A job whose `perform` is a coroutine, ready for the event loop. `job` is a BaseJob; its times are begun anew there."""
+    """A job whose `perform` is a coroutine, ready for the event loop, where its time begins. `job` is a BaseJob."""
 
     delivery: Delivery
     payload: dict[str, Any]
     job: Any
-    started_at_s: float
-    began: float
 
 
 class FollowUp(NamedTuple):

@@ -24,8 +24,9 @@ logger = logging.getLogger("sidekick")
 IS_EAGER = sys.version_info >= (3, 12)
 """A task that begins at once, and costs no turn of the loop if it never waits."""
 
-ROOM = 250
-"""Jobs that wait for a slot before no more are wanted."""
+ROOM = 500
+"""Jobs that wait for a slot before no more are wanted: more than threads bring in one turn at the GIL, for else they wait
+in Redis once a turn."""
 
 
 class EventLoop:
@@ -115,18 +116,19 @@ class EventLoop:
 
     def _take_in(self) -> None:
         self._is_called = False
-        waiting, free, now, clock = self.waiting, self._free, time.time, time.perf_counter
+        waiting, free, clock, begin = self.waiting, self._free, time.perf_counter, self._begin
+        finish, task_of, hand_over = self._finish, self._task, self._hand_over
         while free:
             try:
                 awaiting = waiting.popleft()
             except IndexError:
                 break
             slot, began = free.popleft(), clock()
-            delivery, payload, job, _, _ = awaiting  # what it has waited in the room is no part of its run
-            self._begin(slot, delivery, began)
-            task = self._task(self._finish(Awaiting(delivery, payload, job, now(), began)))
+            begin(slot, awaiting[0], began)
+            task = task_of(finish(awaiting, began))
             if task.done():
-                self._end(slot, task)
+                free.append(slot)
+                hand_over(slot, task.result())
             else:
                 self._tasks.add(task)
                 task.add_done_callback(partial(self._end_later, slot))
@@ -135,18 +137,14 @@ class EventLoop:
             self._on_room()
 
     def _task(self, coroutine: Any) -> asyncio.Task[Outcome]:
-        loop, context = self._loop, contextvars.Context()
         if IS_EAGER:
-            return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)  # type: ignore[call-arg]
-        return asyncio.Task(coroutine, loop=loop, context=context)
-
-    def _end(self, slot: int, task: asyncio.Task[Outcome]) -> None:
-        self._free.append(slot)
-        self._hand_over(slot, task.result())
+            return asyncio.Task(coroutine, loop=self._loop, context=contextvars.Context(), eager_start=True)  # type: ignore[call-arg]
+        return asyncio.Task(coroutine, loop=self._loop, context=contextvars.Context())
 
     def _end_later(self, slot: int, task: asyncio.Task[Outcome]) -> None:
         self._tasks.discard(task)
-        self._end(slot, task)
+        self._free.append(slot)
+        self._hand_over(slot, task.result())
         if self.waiting:
             self._take_in()
 

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import threading
+import time
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -185,7 +186,7 @@ def outcomes(settings, *steps):
 
     async def run(cut):
         raw = json.dumps({"class": BackendJob.name, "args": [cut], "jid": "j", "retry": True, "queue": "q"}).encode()
-        return (await finish(execute(Delivery(256, "q", raw), 0.0))).kind
+        return (await finish(execute(Delivery(256, "q", raw), 0.0), time.perf_counter())).kind
 
     async def run_all():
         kinds = []
