@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 PYTHON = ".".join(platform.python_version_tuple()[:2])
+RESULTS = ROOT / "benchmarks" / "results" / f"bench-py{PYTHON}.json"
 
 
 def main() -> int:
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="names of measures, with commas")
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--keep", action="store_true", help="with --only: put them into the last whole run, round by round; name each with its floor")
     arguments = parser.parse_args()
     if arguments.one:
         return measure_here(arguments.one, arguments.jobs)
@@ -39,7 +41,9 @@ def main() -> int:
     with server() as port:
         os.environ["BENCH_PORT"] = str(port)
         rounds = [one_round(arguments, number + 1) for number in range(arguments.rounds)]
-    return report(rounds, whole=not arguments.only)
+    if arguments.keep:
+        rounds = [before | again for before, again in zip(results()["rounds"], rounds, strict=True)]
+    return report(rounds, whole=arguments.keep or not arguments.only)
 
 
 def measure_here(name: str, jobs: int) -> int:
@@ -106,10 +110,13 @@ def report(rounds: list[dict[str, dict[str, float]]], *, whole: bool) -> int:
     return 1 if missed else 0
 
 
+def results() -> Any:
+    return json.loads(RESULTS.read_text())
+
+
 def write_results(rounds: list[dict[str, dict[str, float]]]) -> None:
-    target = ROOT / "benchmarks" / "results" / f"bench-py{PYTHON}.json"
-    target.write_text(json.dumps({"on": about(), "rounds": rounds}, indent=1) + "\n")
-    print(f"written to {target.relative_to(ROOT)}")
+    RESULTS.write_text(json.dumps({"on": about(), "rounds": rounds}, indent=1) + "\n")
+    print(f"written to {RESULTS.relative_to(ROOT)}")
 
 
 def write_page(rows: list[tuple[str, ...]], rounds: list[dict[str, dict[str, float]]]) -> None:
