@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -27,6 +28,16 @@ class ArgumentError(SidekickError, ValueError):
         super().__init__(message)
         self.path = path
         self.value = value
+
+
+def checked_wait_s(wait: Any) -> float:
+    """Return the seconds of a wait, a timedelta or a number. Raise ArgumentError for anything else, and below 0."""
+    seconds = wait.total_seconds() if isinstance(wait, timedelta) else wait
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e10:
+        raise ArgumentError(
+            f"wait must be a timedelta or seconds from 0, not {wait!r}.", path="wait", value=wait
+        )
+    return float(seconds)
 
 
 class DeserializationError(SidekickError):
@@ -85,12 +96,17 @@ class ProcessDied(SidekickError):
 class Retry(Exception):
     """Raise from perform() to run the job again later; it counts as one of its retries.
 
-    `wait_s`: seconds until then; None for the usual back-off.
+    `wait`: a timedelta or seconds until then, without jitter; None for the usual back-off. Raise ArgumentError for
+    anything else, which is then the job's failure.
     """
 
-    def __init__(self, message: str = "asked for a retry", *, wait_s: float | None = None) -> None:
+    wait_s: float | None = None
+
+    def __init__(
+        self, message: str = "asked for a retry", *, wait: timedelta | float | None = None
+    ) -> None:
         super().__init__(message)
-        self.wait_s = wait_s
+        self.wait_s = None if wait is None else checked_wait_s(wait)
 
 
 class Discard(Exception):

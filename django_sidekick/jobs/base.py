@@ -40,20 +40,31 @@ class BaseJob:
     """
 
     queue_as: ClassVar[Any] = "default"
+    """The queue: its name, or a callable that returns it, over the arguments of perform."""
     retry: ClassVar[bool | int] = True
+    """How often a failed run is retried: True: MAX_RETRIES times; 0: it is dead at once; False: dropped."""
     retry_for: ClassVar[timedelta | int | None] = None
+    """How long after its first failure a job is retried, in seconds if it is a number; it alone counts then."""
     retry_queue: ClassVar[str | None] = None
+    """The queue of retries, if it is another."""
     dead: ClassVar[bool] = True
+    """Whether a job without a retry left goes to the dead set."""
     tags: ClassVar[Sequence[str]] = ()
+    """Words that the pages show and search."""
     backtrace: ClassVar[bool | int] = False
+    """Whether the payload carries the traceback of the last failure; a number: so many lines of it."""
     class_name: ClassVar[str | None] = None
+    """The name on the wire, if it is not the class' own path: that of a class in Ruby."""
     kwargs: ClassVar[bool] = False
+    """Whether perform may have keyword-only arguments although its name is shared with Ruby."""
     using: ClassVar[str] = "default"
+    """The database whose COMMIT perform_later waits for."""
     history: ClassVar[str | None] = None
     """What the mirror keeps of this class: "finished", "full", "failures" or "off". None: as HISTORY says."""
     redact: ClassVar[Sequence[str]] = ()
     """Names of parameters, and of keys inside of arguments, whose values the mirror does not keep."""
     name: ClassVar[str] = ""
+    """The name on the wire; it is set by itself."""
     awaits: ClassVar[bool] = False
     """Whether `perform` is a coroutine function: such jobs run on the process' event loop."""
 
@@ -96,8 +107,8 @@ class BaseJob:
         """The logger of the job's class; its records carry the jid."""
         return logging.getLogger(f"sidekick.job.{type(self).__qualname__}")
 
-    def retry_in(self, count: int, error: BaseException) -> float | str | None:
-        """Return the seconds to wait after failure number `count`, from 0; "kill", "discard", or None for the rule."""
+    def retry_in(self, count: int, error: BaseException) -> timedelta | float | str | None:
+        """Return how long to wait after failure number `count`, from 0, in seconds if it is a number; "kill", "discard", or None for the rule."""
         return None
 
     def retries_exhausted(self, error: BaseException) -> str | None:

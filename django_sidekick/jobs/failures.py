@@ -57,15 +57,16 @@ class Failures:
             return self._end("failed", delivery, fields, job, failure)
         if retry.is_exhausted(fields, now_s, self._rules):
             return self._exhausted(delivery, fields, job, failure)
-        asked = error.wait_s if isinstance(error, Retry) else None
-        if asked is None:
+        wait_s = error.wait_s if isinstance(error, Retry) else None
+        asked = None
+        if wait_s is None:
             asked = self._ask(job, "retry_in", fields["retry_count"], error)
         if asked == "discard":
             return self._end("discarded", delivery, fields, job, failure)
         if asked == "kill":
             return self._exhausted(delivery, fields, job, failure)
-        exact = isinstance(error, Retry) and error.wait_s is not None
-        wait_s = max(float(asked), 0.0) if exact else retry.delay_s(fields, asked, self._rules)
+        if wait_s is None:
+            wait_s = retry.delay_s(fields, asked, self._rules)
         member = _text(fields)
         if member is None:
             return self._end("dead", delivery, fields, job, failure)

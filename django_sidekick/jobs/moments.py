@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.utils import timezone
 
-from django_sidekick.exceptions import ArgumentError
+from django_sidekick.exceptions import ArgumentError, checked_wait_s
 
 
 def moment_s(
@@ -26,7 +26,7 @@ def moment_s(
         return None
     if wait is not None and wait_until is not None:
         raise ArgumentError("Give wait or wait_until, not both.", path="wait", value=wait)
-    at_s = _after(wait, now_s) if wait is not None else epoch_s(wait_until, path)
+    at_s = now_s + checked_wait_s(wait) if wait is not None else epoch_s(wait_until, path)
     return at_s if at_s > now_s else None
 
 
@@ -59,12 +59,3 @@ def epoch_s(moment: Any, path: str) -> float:
             )
         moment = timezone.make_aware(moment)
     return float(moment.astimezone(UTC).timestamp())
-
-
-def _after(wait: Any, now_s: float) -> float:
-    seconds: float = wait.total_seconds() if isinstance(wait, timedelta) else wait
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e10:
-        raise ArgumentError(
-            f"wait must be a timedelta or seconds from 0, not {wait!r}.", path="wait", value=wait
-        )
-    return now_s + float(seconds)

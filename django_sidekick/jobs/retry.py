@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from django_sidekick.wire.payload import (
@@ -91,6 +92,8 @@ def is_exhausted(fields: dict[str, Any], now_s: float, rules: RetryRules) -> boo
 def delay_s(fields: dict[str, Any], asked: Any, rules: RetryRules) -> float:
     """Return the seconds until the next run: what retry_in() asked for, or the back-off; jitter in both."""
     count = fields["retry_count"]
+    if isinstance(asked, timedelta):
+        asked = asked.total_seconds()
     if isinstance(asked, int | float) and not isinstance(asked, bool) and 0 < asked < 1e10:
         return asked + jitter_s(count, rules.random_below)
     return backoff_s(count, rules.random_below)

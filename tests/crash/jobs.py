@@ -58,7 +58,7 @@ class LedgerJob(BaseJob):
         if kind == "slow":
             time.sleep(1.0)
         if kind == "fails once" and self.attempt == 1:
-            raise Retry(wait_s=0.05)
+            raise Retry(wait=0.05)
         if kind == "fails":
             raise ValueError(f"{number} fails")
         if kind == "drops":
@@ -99,7 +99,7 @@ class ChaosJob(BaseJob):
         if kind == "drops":
             raise Discard
         if fails:
-            raise Retry(wait_s=0.05) if kind == "once" else Retry(wait_s=3600) if "waits" in kind else ValueError(kind)
+            raise Retry(wait=0.05) if kind == "once" else Retry(wait=3600) if "waits" in kind else ValueError(kind)
 
     def retry_in(self, count: int, error: BaseException) -> float | str | None:
         return "kill"

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -178,13 +179,25 @@ def test_discard_drops_the_job_and_is_no_failure(monkeypatch):
     assert (outcome.kind, outcome.error) == ("discarded", None)
 
 
-def test_retry_asks_for_its_own_wait(monkeypatch):
-    monkeypatch.setattr(Raises, "error", Retry(wait_s=2.0))
+@pytest.mark.parametrize("wait", [2, 2.0, timedelta(seconds=2)])
+def test_retry_asks_for_its_own_wait(wait, monkeypatch):
+    monkeypatch.setattr(Raises, "error", Retry(wait=wait))
 
     outcome = run(payload(Raises))
 
     assert outcome.kind == "retry"
     assert abs(outcome.at_s - member(outcome)["failed_at"] / 1000 - 2.0) < 0.01
+
+
+@pytest.mark.parametrize("wait", [-1, True, "1 hour", float("nan"), float("inf")])
+def test_an_odd_wait_is_the_jobs_failure_like_any_other(wait, monkeypatch):
+    monkeypatch.setattr(Raises, "wait", wait, raising=False)
+    monkeypatch.setattr(Raises, "perform", lambda self, *args: Retry(wait=self.wait))
+
+    outcome = run(payload(Raises))
+
+    assert outcome.kind == "retry"
+    assert "wait must be a timedelta or seconds from 0" in member(outcome)["error_message"]
 
 
 def test_an_unknown_class_is_retried_and_the_app_named():

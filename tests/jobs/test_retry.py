@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from django_sidekick.jobs import retry
@@ -71,7 +73,7 @@ def test_retry_false_leaves_no_trace(payload, retried):
     assert retry.is_retried(payload) is retried
 
 
-@pytest.mark.parametrize(("asked", "wait_s"), [(None, 24), (7, 16), (0, 24), (-3, 24), ("later", 24), (True, 24)])
+@pytest.mark.parametrize(("asked", "wait_s"), [(None, 24), (7, 16), (timedelta(seconds=7), 16), (timedelta(-1), 24), (0, 24), (-3, 24), ("later", 24), (True, 24)])
 def test_an_odd_answer_of_retry_in_means_the_rule(asked, wait_s):
     assert retry.delay_s({"retry_count": 0}, asked, RULES) == wait_s
 
