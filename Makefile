@@ -6,7 +6,7 @@ STAMP = $(VENV)/.installed
 
 # Where it makes no difference which codec is used: the stdlib's turn leaves these out.
 NO_CODEC = testproject architecture typing browser dashboard $(addprefix worker/test_,$(addsuffix .py,$(PROCESSES)))
-PROCESSES = absence births custody late_death listeners new_code reload supervisor
+PROCESSES = absence spawner custody late_death listeners new_code reload supervisor
 
 # Most tests wait for something: two processes share them, each with servers of its own.
 SHARED = -n 2 --dist worksteal

@@ -31,11 +31,11 @@ from django_sidekick.worker.custody import Custody
 from django_sidekick.worker.drain import Drain
 from django_sidekick.worker.joblog import JobLog
 from django_sidekick.worker.link import Link
-from django_sidekick.worker.offspring import Role
 from django_sidekick.worker.options import WorkerOptions
 from django_sidekick.worker.reexec import Renewal, command, is_rehearsal
 from django_sidekick.worker.reload import Reloader
 from django_sidekick.worker.service import Actor, Service
+from django_sidekick.worker.supervised import Role
 from django_sidekick.worker.supervisor import Supervisor
 from django_sidekick.worker.threads import Wake
 

@@ -32,7 +32,7 @@ SWEEP_FOR_S = BLOCK_S + 1.0
 SOCKET_TIMEOUT_S = 2.0
 
 
-class Ward(NamedTuple):
+class ChildState(NamedTuple):
     """One child as Redis knows it."""
 
     identity: str
@@ -66,7 +66,7 @@ class Custody:
         self._dead: dict[str, bool] = {}
         self._sweep_until: dict[str, float] = {}
         self._renew_at = 0.0
-        self._bury_at = 0.0
+        self._recover_at = 0.0
         self._beat_at: dict[str, float] = {}
         self._look_at = 0.0
         self._warned_at = float("-inf")
@@ -78,7 +78,7 @@ class Custody:
         """Close the connection here, in a forked child; the supervisor's stays open."""
         self._client.connection_pool.disconnect()
 
-    def turn(self, wards: Iterable[Ward], on_signal: Callable[[str, str], None]) -> None:
+    def turn(self, children: Iterable[ChildState], on_signal: Callable[[str, str], None]) -> None:
         """Do what is due for the living, and again what could not be done for the dead.
 
         `on_signal` is told of a dashboard's button: identity, TSTP, TERM or TTIN.
@@ -88,14 +88,14 @@ class Custody:
             return
         if now >= self._look_at and self._try(self._look):
             self._look_at = now + LOOK_EVERY_S
-        wards = list(wards)
+        children = list(children)
         if now >= self._renew_at:
-            self.renew(wards)
+            self.renew(children)
         self._look_after_the_dead(now)
-        for ward in wards:
-            if now >= self._beat_at.get(ward.identity, 0.0) and self._try(partial(self._beat, ward, on_signal)):
-                self._beat_at[ward.identity] = now + BEAT_S
-        for identity in self._shown - {ward.identity for ward in wards} - self._dead.keys():
+        for child in children:
+            if now >= self._beat_at.get(child.identity, 0.0) and self._try(partial(self._beat, child, on_signal)):
+                self._beat_at[child.identity] = now + BEAT_S
+        for identity in self._shown - {child.identity for child in children} - self._dead.keys():
             self._try(partial(self._take_down, identity))
         if time.monotonic() >= self._rest_until:  # all that was due has gone through
             self._misses = 0
@@ -105,16 +105,16 @@ class Custody:
         self.has_suspects = False
         self.has_suspects = self._quarantine.is_needed()
 
-    def renew(self, wards: Iterable[Ward]) -> None:
+    def renew(self, children: Iterable[ChildState]) -> None:
         """Renew all leases; if one could not be, all again as soon as Redis is tried again."""
-        done = [self._try(partial(self._owners.renew, ward.identity)) for ward in wards]
+        done = [self._try(partial(self._owners.renew, child.identity)) for child in children]
         self._renew_at = time.monotonic() + (RENEW_EVERY_S if all(done) else TRY_AGAIN_S)
 
     def beat_soon(self, identity: str) -> None:
         """Let the next turn show this child anew."""
         self._beat_at.pop(identity, None)
 
-    def bury(self, identity: str, *, blame: bool) -> None:
+    def recover(self, identity: str, *, blame: bool) -> None:
         """Bring back what a dead child held: now, or with a later turn if Redis is away.
 
         With `blame`, what it was running counts as what may have killed it.
@@ -126,14 +126,14 @@ class Custody:
     @property
     def has_dead(self) -> bool:
         """Whether a dead child is still to be recovered, and Redis is there for it."""
-        return bool(self._dead) and time.monotonic() >= max(self._rest_until, self._bury_at)
+        return bool(self._dead) and time.monotonic() >= max(self._rest_until, self._recover_at)
 
     def _look_after_the_dead(self, now: float) -> None:
         """Recover whom we could not; sweep again after whom we could, for the server may not know of the death yet.
 
         Until it does it may serve the dead child's BLMOVE, and so move one more job into its wake list.
         """
-        if now >= self._bury_at:
+        if now >= self._recover_at:
             for identity in list(self._dead):
                 self._try_to_recover(identity)
         for identity, until in list(self._sweep_until.items()):
@@ -143,7 +143,7 @@ class Custody:
 
     def _try_to_recover(self, identity: str) -> None:
         if not self._try(partial(self._recover, identity)):
-            self._bury_at = time.monotonic() + TRY_AGAIN_S
+            self._recover_at = time.monotonic() + TRY_AGAIN_S
 
     def _recover(self, identity: str) -> None:
         began, returned, settled, more = time.perf_counter(), 0, 0, True
@@ -167,17 +167,17 @@ class Custody:
         self._shown.discard(identity)
         self._beat_at.pop(identity, None)
 
-    def _beat(self, ward: Ward, on_signal: Callable[[str, str], None]) -> None:
-        options = self._options.of_quarantine if ward.in_quarantine else self._options
+    def _beat(self, child: ChildState, on_signal: Callable[[str, str], None]) -> None:
+        options = self._options.of_quarantine if child.in_quarantine else self._options
         info = ProcessInfo(
-            options.queues, options.concurrency, options.tag, options.labels, ward.started_at_s
+            options.queues, options.concurrency, options.tag, options.labels, child.started_at_s
         )
-        path = journal.path_of(options.settings.runtime_dir, ward.identity)
+        path = journal.path_of(options.settings.runtime_dir, child.identity)
         running = journal.read(path).running
-        self._shown.add(ward.identity)
-        asked = Display(self._beats, info).beat(ward.identity, running, quiet=ward.quiet)
+        self._shown.add(child.identity)
+        asked = Display(self._beats, info).beat(child.identity, running, quiet=child.quiet)
         if asked:
-            on_signal(ward.identity, asked)
+            on_signal(child.identity, asked)
 
     def _try(self, action: Callable[[], object]) -> bool:
         """Act once, unless we rest. Return False if it is to be done again."""

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 
-from django_sidekick.worker.offspring import BirthControl, Offspring
+from django_sidekick.worker.supervised import RestartBackoff, SupervisedProcess
 
 logger = logging.getLogger("sidekick")
 
@@ -21,24 +21,24 @@ class MemoryWatch:
     def __init__(self, most_mib: float | None) -> None:
         self._most_mib = most_mib
         self._look_at = 0.0
-        self._new_ones = BirthControl(NEW_S, LONGEST_PAUSE_S)
+        self._new_ones = RestartBackoff(NEW_S, LONGEST_PAUSE_S)
         self._has_warned = False
 
-    def too_big(self, workers: Iterable[Offspring]) -> Iterator[Offspring]:
-        """Yield those to be replaced; when, stands in their `succeed_at`."""
+    def too_big(self, workers: Iterable[SupervisedProcess]) -> Iterator[SupervisedProcess]:
+        """Yield those to be replaced; when, stands in their `replace_at`."""
         if self._most_mib is None or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK_EVERY_S
         for child in workers:
             now_mib = child.resident_mib
-            if not child.is_ready or child.wants_successor or child.is_dismissed or now_mib <= self._most_mib:
+            if not child.is_ready or child.wants_replacement or child.is_dismissed or now_mib <= self._most_mib:
                 continue
             if child.base_mib > self._most_mib:
                 self._warn(child.base_mib)
             else:
                 logger.warning("The worker process %d has grown to %.0f MiB.", child.pid, now_mib)
             now = time.monotonic()
-            child.succeed_at = now + self._new_ones.pause_s(now - child.born)
+            child.replace_at = now + self._new_ones.pause_s(now - child.started)
             yield child
 
     def _warn(self, base_mib: float) -> None:

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from django_sidekick.worker import bell, link
 from django_sidekick.worker.leash import Leash
-from django_sidekick.worker.offspring import Offspring
+from django_sidekick.worker.supervised import SupervisedProcess
 
 logger = logging.getLogger("sidekick")
 
@@ -22,20 +22,20 @@ INHERITANCE = "DJANGO_SIDEKICK_INHERITANCE"
 REHEARSAL = "DJANGO_SIDEKICK_REHEARSAL"
 REHEARSAL_S = 60.0
 LAST_BYTES = 2000
-_KEPT = ("pid", "role", "identity", "born_at_s", "is_ready", "is_quiet", "is_dismissed")
+_KEPT = ("pid", "role", "identity", "started_at_s", "is_ready", "is_quiet", "is_dismissed")
 
 
 class Renewal:
     """HUP: the process becomes the new code by exec, and keeps its pid and its children.
 
-    The new code replaces them a few at a time, each told to end when its successor is ready. Code that does not
+    The new code replaces them a few at a time, each told to end when its replacement is ready. Code that does not
     even start, or not in time, is found out before, by a rehearsal: then all stays as it is.
     """
 
     def __init__(self, leash: Leash | None = None) -> None:
         inheritance = json.loads(os.environ.pop(INHERITANCE, "{}"))
         self.was_quiet: bool = inheritance.get("quiet", False)
-        self._heirs: list[dict[str, Any]] = inheritance.get("children", [])
+        self._inherited: list[dict[str, Any]] = inheritance.get("children", [])
         self._leash = leash
         self._is_asked = False
         self._rehearsal: _Rehearsal | None = None
@@ -71,7 +71,7 @@ class Renewal:
         return {self._rehearsal.pid} if self._rehearsal else set()
 
     def carry_out(
-        self, children: Sequence[Offspring], *, is_quiet: bool, is_called_off: Callable[[], bool]
+        self, children: Sequence[SupervisedProcess], *, is_quiet: bool, is_called_off: Callable[[], bool]
     ) -> None:
         """Become the new code, and do not return; unless a signal came in the meantime that calls it off.
 
@@ -82,11 +82,11 @@ class Renewal:
             bell.release()
             return
         logger.info("Going on with new code.")
-        heirs = [
+        kept = [
             {"link": child.link.keep_over_exec(), **{name: getattr(child, name) for name in _KEPT}}
             for child in children
         ]
-        os.environ[INHERITANCE] = json.dumps({"quiet": is_quiet, "children": heirs})
+        os.environ[INHERITANCE] = json.dumps({"quiet": is_quiet, "children": kept})
         if self._leash:
             self._leash.keep_over_exec()
         sys.stdout.flush()
@@ -94,12 +94,12 @@ class Renewal:
         words = command()
         os.execv(words[0], words)
 
-    def inherited(self) -> list[Offspring]:
+    def inherited(self) -> list[SupervisedProcess]:
         """Return the children of the code before us."""
-        heirs, self._heirs = self._heirs, []
+        children, self._inherited = self._inherited, []
         return [
-            Offspring(link=link.taken_over(heir["link"]), **{name: heir[name] for name in _KEPT})
-            for heir in heirs
+            SupervisedProcess(link=link.taken_over(child["link"]), **{name: child[name] for name in _KEPT})
+            for child in children
         ]
 
     def disown(self) -> None:

@@ -15,7 +15,7 @@ from django_sidekick.broker.patience import Patience
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings
 from django_sidekick.jobs.mirrored import EventsOf
-from django_sidekick.worker.mourner import Mourner
+from django_sidekick.worker.deathnotices import DeathNotices
 from django_sidekick.worker.recovery import Recovery, TakeOver, sweep_journals
 from django_sidekick.worker.scheduler import Scheduler
 from django_sidekick.worker.threads import Ticker
@@ -43,7 +43,7 @@ class Actor(Protocol):
 
 
 class Service:
-    """Moves jobs whose time has come, brings back the jobs of the dead, tells of the buried: a thread each.
+    """Moves jobs whose time has come, brings back the jobs of the dead, tells of jobs that died with a process: a thread each.
 
     Alone in a process of its own beside the workers, so that it never waits for a job that holds the GIL; in
     the worker's process under -p 0. `quarantined`: the queues whose suspects its supervisor runs apart.
@@ -73,7 +73,7 @@ class Service:
             self._schedule,
             Ticker("recovery", recovery.turn),
             Ticker("sweep", self._sweep),
-            Ticker("mourner", Mourner(self._client, settings, self.patience).turn),
+            Ticker("deathnotices", DeathNotices(self._client, settings, self.patience).turn),
             *self._actors.values(),
         ]
 

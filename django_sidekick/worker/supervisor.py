@@ -13,14 +13,19 @@ from typing import Any, get_args
 from django.db import connections
 
 from django_sidekick.worker.bell import Bell
-from django_sidekick.worker.births import OWN_FAULT, Births, RunChild
 from django_sidekick.worker.custody import Custody
 from django_sidekick.worker.leash import Leash
 from django_sidekick.worker.memory import MemoryWatch
-from django_sidekick.worker.offspring import BirthControl, Offspring, Role, reap_strangers
 from django_sidekick.worker.options import WorkerOptions
 from django_sidekick.worker.reexec import Renewal
-from django_sidekick.worker.succession import Succession
+from django_sidekick.worker.replacement import RollingReplacement
+from django_sidekick.worker.spawner import OWN_FAULT, RunChild, Spawner
+from django_sidekick.worker.supervised import (
+    RestartBackoff,
+    Role,
+    SupervisedProcess,
+    reap_strangers,
+)
 
 logger = logging.getLogger("sidekick")
 
@@ -48,11 +53,11 @@ class Supervisor:
         self._run_child = run_child
         self._renewal = renewal
         self._leash = leash
-        self._children: list[Offspring] = []
+        self._children: list[SupervisedProcess] = []
         self._bell = Bell()
-        self._births = Births(self._bell, self._children, self._begin)
-        self._deaths = {role: BirthControl() for role in ROLES}
-        self._succession = Succession(self._births, options.processes)
+        self._spawner = Spawner(self._bell, self._children, self._begin)
+        self._backoffs = {role: RestartBackoff() for role in ROLES}
+        self._replacing = RollingReplacement(self._spawner, options.processes)
         self._memory = MemoryWatch(options.settings.child_max_memory_mib)
         self._is_stopping = False
         self._is_quiet = renewal.was_quiet
@@ -67,32 +72,32 @@ class Supervisor:
             self._obey()
             self._hear()
             self._reap()
-            self._succeed()
-            self._births.bear_due()
+            self._replace_old()
+            self._spawner.spawn_due()
             self._end()
-            self._custody.turn([c.as_ward() for c in self._workers() if c.is_ready], self._on_button)
+            self._custody.turn([c.as_state() for c in self._workers() if c.is_ready], self._on_button)
             self._open_quarantine()
 
     def _inherit(self) -> None:
-        """Take over the children of the code before us; each is to be replaced. Bear those that are missing."""
-        for heir in self._renewal.inherited():
-            heir.wants_successor = True
-            self._children.append(heir)
-            if heir.is_dismissed or heir.role == "quarantine":
-                heir.is_dismissed = False
-                self._dismiss(heir)
+        """Take over the children of the code before us; each is to be replaced. Start those that are missing."""
+        for child in self._renewal.inherited():
+            child.wants_replacement = True
+            self._children.append(child)
+            if child.is_dismissed or child.role == "quarantine":
+                child.is_dismissed = False
+                self._dismiss(child)
         wanted: dict[Role, int] = {"service": 1, "worker": self._options.processes}
         for role, count in wanted.items():
-            elders = [c for c in self._children if c.role == role and c.is_elder]
-            for surplus in sorted(elders, key=lambda elder: not elder.is_ready)[count:]:
+            old = [c for c in self._children if c.role == role and c.awaits_replacement]
+            for surplus in sorted(old, key=lambda child: not child.is_ready)[count:]:
                 self._dismiss(surplus)
-            for _ in range(count - len(elders)):
-                self._births.put_off(role, 0.0)
+            for _ in range(count - len(old)):
+                self._spawner.schedule(role, 0.0)
         self._be_quiet()
 
     def _goes_on(self) -> bool:
-        """Until all have ended and are buried; if Redis is away then, others bury them after their lease."""
-        is_due = self._births.is_due(*ROLES)
+        """Until all have ended and are recovered; if Redis is away then, others recover them after their lease."""
+        is_due = self._spawner.is_due(*ROLES)
         return bool(self._children or is_due or self._custody.has_dead)
 
     def _freeze(self) -> None:
@@ -106,7 +111,7 @@ class Supervisor:
         self._run_child(role, link)
 
     def _sleep(self) -> None:
-        timeout_s = max(0.0, min(LOOK_EVERY_S, self._births.next_at - time.monotonic()))
+        timeout_s = max(0.0, min(LOOK_EVERY_S, self._spawner.next_at - time.monotonic()))
         sources: list[Any] = [self._bell, *(child.link for child in self._children)]
         if self._leash:
             sources.append(self._leash)
@@ -131,7 +136,7 @@ class Supervisor:
             return
         self._renewal.turn()
         if self._renewal.is_agreed:
-            self._custody.renew(c.as_ward() for c in self._workers() if c.is_ready)
+            self._custody.renew(c.as_state() for c in self._workers() if c.is_ready)
             self._renewal.carry_out(
                 self._children, is_quiet=self._is_quiet, is_called_off=lambda: self._bell.is_rung
             )
@@ -144,9 +149,9 @@ class Supervisor:
             self._stop()
 
     def _be_quiet(self) -> None:
-        """While quiet nobody is born to run jobs: it would have nothing to do."""
+        """While quiet no process is started to run jobs: it would have nothing to do."""
         if self._is_quiet:
-            self._births.call_off("worker", "quarantine")
+            self._spawner.cancel("worker", "quarantine")
 
     def _hear(self) -> None:
         for child in list(self._children):
@@ -154,24 +159,24 @@ class Supervisor:
             if said & {"identity", "ready", "quiet"}:
                 self._custody.beat_soon(child.identity)
             if "replace" in said:
-                child.wants_successor = True
+                child.wants_replacement = True
         for child in self._memory.too_big(self._workers()):
-            child.wants_successor = True
+            child.wants_replacement = True
 
     def _open_quarantine(self) -> None:
         """Have suspects run one at a time, in a process of their own that ends when none is left."""
-        is_open = self._births.is_due("quarantine") or any(c.role == "quarantine" for c in self._children)
+        is_open = self._spawner.is_due("quarantine") or any(c.role == "quarantine" for c in self._children)
         if self._custody.has_suspects and not (is_open or self._is_quiet or self._is_stopping):
-            self._births.put_off("quarantine", 0.0)
+            self._spawner.schedule("quarantine", 0.0)
 
-    def _succeed(self) -> None:
-        """Tell elders to end whose successors are ready; then bear the next."""
+    def _replace_old(self) -> None:
+        """Tell those to end whose replacements are ready; then start the next."""
         for child in self._children:
-            if child.is_succeeded and not child.is_dismissed:
+            if child.is_replaced and not child.is_dismissed:
                 self._dismiss(child)
         if not self._is_stopping:
             roles: Sequence[Role] = ("service",) if self._is_quiet else ("service", "worker")
-            self._succession.turn(self._children, roles)
+            self._replacing.turn(self._children, roles)
 
     def _reap(self) -> None:
         for child in list(self._children):
@@ -183,34 +188,34 @@ class Supervisor:
             self._children.remove(child)
             if child.identity:
                 is_to_blame = code not in (0, OWN_FAULT) and not child.is_killed
-                self._custody.bury(child.identity, blame=is_to_blame)
+                self._custody.recover(child.identity, blame=is_to_blame)
             self._replace(child, code)
         reap_strangers({child.pid for child in self._children} | self._renewal.pids)
 
-    def _replace(self, child: Offspring, code: int) -> None:
-        elder = next((old for old in self._children if old.successor is child), None)
-        if elder:
-            elder.successor = None
+    def _replace(self, child: SupervisedProcess, code: int) -> None:
+        old = next((other for other in self._children if other.replacement is child), None)
+        if old:
+            old.replacement = None
         is_wanted = not (child.is_dismissed or self._is_stopping)
         if self._is_quiet and child.runs_jobs:
             is_wanted = False
-        if child.successor in self._children:
+        if child.replacement in self._children:
             is_wanted = False
         if code == 0 and (self._options.drain or child.role == "quarantine") and child.runs_jobs:
             is_wanted = False
         if not is_wanted:
             return
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-        lifetime_s = time.monotonic() - child.born
-        pause_s = self._deaths[child.role].pause_s(lifetime_s)
+        lifetime_s = time.monotonic() - child.started
+        pause_s = self._backoffs[child.role].pause_s(lifetime_s)
         logger.warning(
             "The %s process %d %s after %.1f s; the next one comes %s.",
             child.role, child.pid, how, lifetime_s, f"in {pause_s:.0f} s" if pause_s else "at once",
         )  # fmt: skip
-        if elder and elder.is_elder:
-            elder.succeed_at = time.monotonic() + pause_s
+        if old and old.awaits_replacement:
+            old.replace_at = time.monotonic() + pause_s
         else:
-            self._births.put_off(child.role, pause_s)
+            self._spawner.schedule(child.role, pause_s)
 
     def _on_button(self, identity: str, name: str) -> None:
         for child in self._workers():
@@ -221,7 +226,7 @@ class Supervisor:
             elif name in ("TSTP", "TTIN"):
                 child.send(getattr(signal, f"SIG{name}"))
 
-    def _dismiss(self, child: Offspring) -> None:
+    def _dismiss(self, child: SupervisedProcess) -> None:
         drain_s = self._options.shutdown_timeout_s if child.runs_jobs else 0.0
         child.dismiss(drain_s + KILL_AFTER_S)
 
@@ -229,13 +234,13 @@ class Supervisor:
         if not self._is_stopping:
             self._is_stopping = True
             self._renewal.abandon()
-            self._births.call_off(*ROLES)
+            self._spawner.cancel(*ROLES)
             for child in self._workers():
                 self._dismiss(child)
 
     def _end(self) -> None:
         """The service ends after the last worker; who does not end in time is killed."""
-        if not self._workers() and not self._births.is_due("worker", "quarantine"):
+        if not self._workers() and not self._spawner.is_due("worker", "quarantine"):
             self._stop()
             for child in self._children:
                 if not child.is_dismissed:
@@ -245,10 +250,10 @@ class Supervisor:
                 logger.warning("The %s process %d does not end: killed.", child.role, child.pid)
                 child.kill()
 
-    def _workers(self) -> list[Offspring]:
+    def _workers(self) -> list[SupervisedProcess]:
         return [child for child in self._children if child.runs_jobs]
 
     @staticmethod
-    def _tell_all(children: Sequence[Offspring], number: signal.Signals) -> None:
+    def _tell_all(children: Sequence[SupervisedProcess], number: signal.Signals) -> None:
         for child in children:
             child.send(number)

@@ -17,7 +17,7 @@ LAZY_IMPORTS = {"apps.py:ready"}
 BROAD = {
     "jobs/execute.py",
     "jobs/failures.py",
-    "worker/births.py",
+    "worker/spawner.py",
     "worker/eventloop.py",
     "jobs/commit.py",
     "worker/intake.py",

@@ -35,10 +35,10 @@ def main() -> None:
 
     from django_sidekick.management.arguments import Arguments, worker_options
     from django_sidekick.management.workers import Crew
-    from django_sidekick.worker import offspring
+    from django_sidekick.worker import supervised
     from tests.crash.jobs import events_of
 
-    offspring.BirthControl.pause_s = lambda self, lifetime_s: 0.0  # children are killed young here
+    supervised.RestartBackoff.pause_s = lambda self, lifetime_s: 0.0  # children are killed young here
     own = events_of if order["history"] == "off" else None
     crew = Crew(worker_options(Arguments(**order["words"])), own)
     if order["words"]["processes"]:

@@ -12,7 +12,7 @@ from django_sidekick.broker.ownership import Ownership
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.worker import custody as module
 from django_sidekick.worker import link
-from django_sidekick.worker.custody import Custody, Ward
+from django_sidekick.worker.custody import ChildState, Custody
 from django_sidekick.worker.link import Link
 from django_sidekick.worker.options import WorkerOptions
 from tests.app.jobs import NoopJob
@@ -37,73 +37,73 @@ def custody(in_force):
 
 
 @pytest.fixture
-def wards(in_force):
+def children(in_force):
     owned = [Ownership(in_force, ["default"]) for _ in range(3)]
     for own in owned:
         own.register()
-    return [Ward(own.identity, time.time(), quiet=False) for own in owned]
+    return [ChildState(own.identity, time.time(), quiet=False) for own in owned]
 
 
 def nothing(identity, name):
     raise AssertionError("no button was pressed")
 
 
-def test_what_redis_refuses_for_one_child_holds_up_no_other(redis, custody, wards, caplog):
-    redis.set(f"{wards[0].identity}-signals", "text")
+def test_what_redis_refuses_for_one_child_holds_up_no_other(redis, custody, children, caplog):
+    redis.set(f"{children[0].identity}-signals", "text")
     redis.set("queue:default", "text")
     redis.set("dead", "text")
     dead = Ownership(custody._options.settings, ["default"])
     dead.register()
     redis.hset(dead.inflight, "256", "job")
-    custody.bury(dead.identity, blame=False)
+    custody.recover(dead.identity, blame=False)
 
-    custody.turn(wards, nothing)
-    custody.turn(wards, nothing)
+    custody.turn(children, nothing)
+    custody.turn(children, nothing)
 
-    assert redis.smembers("processes") >= {ward.identity.encode() for ward in wards[1:]}
+    assert redis.smembers("processes") >= {child.identity.encode() for child in children[1:]}
     assert not custody.has_dead, "it rests, so that the supervisor may end"
     assert [r.message.partition(":")[0] for r in caplog.records] == ["Redis refuses"]
     redis.delete("queue:default", "dead")
-    custody._bury_at = 0
-    custody.turn(wards, nothing)
+    custody._recover_at = 0
+    custody.turn(children, nothing)
     assert redis.lrange("queue:default", 0, -1) == [b"job"]
 
 
-def test_a_renewal_that_failed_is_tried_again_within_a_second(redis, custody, wards):
-    lease = {ward.identity: redis.zscore("sk:owners", ward.identity) for ward in wards}
+def test_a_renewal_that_failed_is_tried_again_within_a_second(redis, custody, children):
+    lease = {child.identity: redis.zscore("sk:owners", child.identity) for child in children}
     redis.rename("sk:owners", "elsewhere")
     redis.set("sk:owners", "text")
-    custody.turn(wards, nothing)
+    custody.turn(children, nothing)
     redis.rename("elsewhere", "sk:owners")
     failed = time.monotonic()
 
     def are_renewed():
-        custody.turn(wards, nothing)
+        custody.turn(children, nothing)
         return all(redis.zscore("sk:owners", identity) > end for identity, end in lease.items())
 
     wait_until(are_renewed, "the renewal")
     assert time.monotonic() - failed < 2
 
 
-def test_a_server_that_hangs_costs_one_time_out_a_turn(sidekick_settings, tmp_path, wards, monkeypatch):
+def test_a_server_that_hangs_costs_one_time_out_a_turn(sidekick_settings, tmp_path, children, monkeypatch):
     monkeypatch.setattr(module, "SOCKET_TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         settings = sidekick_settings(REDIS=f"redis://127.0.0.1:{deaf.getsockname()[1]}/0", RUNTIME_DIR=tmp_path)
         custody = custody_of(settings)
         began = time.monotonic()
-        custody.turn(wards, nothing)
-        for ward in wards:
-            custody.bury(ward.identity, blame=False)
+        custody.turn(children, nothing)
+        for child in children:
+            custody.recover(child.identity, blame=False)
         assert 0.2 < time.monotonic() - began < 0.6
 
 
-def test_a_child_that_took_a_new_name_is_shown_once(redis, custody, wards):
-    custody.turn(wards[:1], nothing)
-    custody.beat_soon(wards[0].identity)
+def test_a_child_that_took_a_new_name_is_shown_once(redis, custody, children):
+    custody.turn(children[:1], nothing)
+    custody.beat_soon(children[0].identity)
 
-    custody.turn(wards[1:2], nothing)
+    custody.turn(children[1:2], nothing)
 
-    assert redis.smembers("processes") == {wards[1].identity.encode()}
+    assert redis.smembers("processes") == {children[1].identity.encode()}
 
 
 def test_a_runtime_directory_that_others_may_write_to_is_refused_before_the_first_fork(sidekick_settings, tmp_path):

@@ -1,4 +1,4 @@
-"""`runworker -p N`: births, deaths, replacements, as real processes."""
+"""`runworker -p N`: spawner, deaths, replacements, as real processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One child of the supervisor, seen from above; and when the next one may be born."""
+"""One child of the supervisor, seen from above; and how long to wait before the next one is started."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
-from django_sidekick.worker.custody import Ward
+from django_sidekick.worker.custody import ChildState
 from django_sidekick.worker.display import resident_kib
 from django_sidekick.worker.link import SupervisorLink
 
@@ -21,14 +21,14 @@ LONGEST_PAUSE_S = 30.0
 
 
 @dataclass(slots=True, eq=False)
-class Offspring:
+class SupervisedProcess:
     """A forked process. `identity` is empty until it has said it, and always for a service."""
 
     pid: int
     role: Role
     link: SupervisorLink
-    born: float = field(default_factory=time.monotonic)
-    born_at_s: float = field(default_factory=time.time)
+    started: float = field(default_factory=time.monotonic)
+    started_at_s: float = field(default_factory=time.time)
     identity: str = ""
     is_ready: bool = False
     is_quiet: bool = False
@@ -41,13 +41,13 @@ class Offspring:
     is_killed: bool = False
     """Ended by us the hard way: its jobs are not to blame."""
 
-    wants_successor: bool = False
+    wants_replacement: bool = False
     """Another one is to take its place, as soon as its turn has come."""
 
-    succeed_at: float = 0.0
+    replace_at: float = 0.0
     """Not before then."""
 
-    successor: Offspring | None = None
+    replacement: SupervisedProcess | None = None
     """When it is ready, this one is told to end."""
 
     base_mib: float = 0.0
@@ -96,14 +96,14 @@ class Offspring:
         return os.waitstatus_to_exitcode(status) if pid else None
 
     @property
-    def is_elder(self) -> bool:
+    def awaits_replacement(self) -> bool:
         """Whether it works until another one takes its place."""
-        return self.wants_successor and not self.is_dismissed
+        return self.wants_replacement and not self.is_dismissed
 
     @property
-    def is_succeeded(self) -> bool:
-        """Whether its successor is ready."""
-        return self.successor is not None and self.successor.is_ready
+    def is_replaced(self) -> bool:
+        """Whether its replacement is ready."""
+        return self.replacement is not None and self.replacement.is_ready
 
     @property
     def resident_mib(self) -> float:
@@ -115,12 +115,12 @@ class Offspring:
         """Whether it holds jobs, and a lease."""
         return self.role != "service"
 
-    def as_ward(self) -> Ward:
+    def as_state(self) -> ChildState:
         """Return it as Redis knows it."""
-        return Ward(self.identity, self.born_at_s, self.is_quiet, self.role == "quarantine")
+        return ChildState(self.identity, self.started_at_s, self.is_quiet, self.role == "quarantine")
 
 
-class BirthControl:
+class RestartBackoff:
     """A dead child is replaced at once, unless children keep dying young: then 1 s, 2 s, 4 s … 30 s later."""
 
     def __init__(self, young_s: float = YOUNG_S, longest_pause_s: float = LONGEST_PAUSE_S) -> None:

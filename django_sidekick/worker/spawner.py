@@ -14,7 +14,7 @@ from django_sidekick import signals
 from django_sidekick.worker import bell, link
 from django_sidekick.worker.bell import Bell
 from django_sidekick.worker.link import Link, SupervisorLink
-from django_sidekick.worker.offspring import BirthControl, Offspring, Role
+from django_sidekick.worker.supervised import RestartBackoff, Role, SupervisedProcess
 
 logger = logging.getLogger("sidekick")
 
@@ -24,43 +24,42 @@ OWN_FAULT = 70
 RunChild = Callable[[Role, Link], None]
 
 
-class Births:
-    """Bears children now or later, and adds them to `children`: the living, each to be told apart by its link."""
+class Spawner:
+    """Starts children now or later, and adds them to `children`: the living, each to be told apart by its link."""
 
-    def __init__(self, bell: Bell, children: list[Offspring], run_child: RunChild) -> None:
+    def __init__(self, bell: Bell, children: list[SupervisedProcess], run_child: RunChild) -> None:
         self._bell = bell
         self._children = children
         self._run_child = run_child
         self._due: list[tuple[float, Role]] = []
-        self._failures = BirthControl()
+        self._failures = RestartBackoff()
         self._rest_until = 0.0
 
-    def put_off(self, role: Role, pause_s: float) -> None:
-        """Have one born later."""
+    def schedule(self, role: Role, pause_s: float) -> None:
+        """Start one later."""
         self._due.append((time.monotonic() + pause_s, role))
 
-    def call_off(self, *roles: Role) -> None:
-        """Forget the births that are due, of these roles."""
-        self._due = [birth for birth in self._due if birth[1] not in roles]
+    def cancel(self, *roles: Role) -> None:
+        """Start none of these roles that are due."""
+        self._due = [(at, role) for at, role in self._due if role not in roles]
 
     def is_due(self, *roles: Role) -> bool:
-        """Tell whether one of these roles is to be born, now or later."""
+        """Tell whether one of these roles is to be started, now or later."""
         return any(role in roles for _, role in self._due)
 
     @property
     def next_at(self) -> float:
-        """When the next one is to be born, by time.monotonic()."""
+        """When the next one is to be started, by time.monotonic()."""
         return max(self._rest_until, min((at for at, _ in self._due), default=float("inf")))
 
-    def bear_due(self) -> None:
-        """Bear those whose time has come."""
-        for birth in sorted(self._due):
-            at, role = birth
-            if at <= time.monotonic() and self.bear(role):
-                self._due.remove(birth)
+    def spawn_due(self) -> None:
+        """Start those whose time has come."""
+        for at, role in sorted(self._due):
+            if at <= time.monotonic() and self.spawn(role):
+                self._due.remove((at, role))
 
-    def bear(self, role: Role) -> Offspring | None:
-        """Bear one. Return None if the system has no room for it, or had none a moment ago."""
+    def spawn(self, role: Role) -> SupervisedProcess | None:
+        """Start one. Return None if the system has no room for it, or had none a moment ago."""
         if time.monotonic() < self._rest_until:
             return None
         try:
@@ -69,14 +68,14 @@ class Births:
             pause_s = max(1.0, self._failures.pause_s(0.0))
             self._rest_until = time.monotonic() + pause_s
             logger.error(
-                "No %s process can be born: %s. The next attempt comes in %.0f s.", role, error, pause_s
+                "No %s process can be started: %s. The next attempt comes in %.0f s.", role, error, pause_s
             )
             return None
-        self._failures = BirthControl()
+        self._failures = RestartBackoff()
         self._children.append(child)
         return child
 
-    def _fork(self, role: Role) -> Offspring:
+    def _fork(self, role: Role) -> SupervisedProcess:
         ours, theirs = link.pair()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -91,7 +90,7 @@ class Births:
         finally:
             bell.release()
             theirs.close()
-        return Offspring(pid, role, ours)
+        return SupervisedProcess(pid, role, ours)
 
     def _live(self, role: Role, theirs: socket.socket, ours: SupervisorLink) -> None:
         """Be the child. Never return: what stands above us on the stack is the supervisor's."""

@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from django_sidekick.worker.offspring import BirthControl, reap_strangers
+from django_sidekick.worker.supervised import RestartBackoff, reap_strangers
 from tests.app.jobs import EchoJob, ExitJob, FactsJob, GateJob, GrowJob, OrphanJob, StampJob
 from tests.conftest import wait_until
 from tests.worker.family import (
@@ -164,7 +164,7 @@ def test_after_so_many_jobs_a_child_is_succeeded_by_a_new_one(redis):
     with worker_process("-p", "1", "-c", "1", SIDEKICK_TEST_CHILD_MAX_JOBS="5") as worker:
         (old,) = ready(redis, 1)
         EchoJob.perform_bulk([(n,) for n in range(20)])
-        wait_until(lambda: old not in members(redis) and len(members(redis)) == 1, "the successor")
+        wait_until(lambda: old not in members(redis) and len(members(redis)) == 1, "the replacement")
         wait_until(lambda: redis.llen("echo") == 20, "all jobs")
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
@@ -176,23 +176,23 @@ def test_a_child_that_has_grown_is_succeeded_by_a_new_one(redis):
         (old,) = ready(redis, 1)
         GrowJob.perform_later(300)
         worker.wait_for("has grown to")
-        wait_until(lambda: old not in members(redis) and len(members(redis)) == 1, "the successor")
+        wait_until(lambda: old not in members(redis) and len(members(redis)) == 1, "the replacement")
 
 
-def test_births_are_put_off_only_when_children_keep_dying_young():
-    births = BirthControl()
+def test_restarts_are_put_off_only_when_children_keep_dying_young():
+    spawner = RestartBackoff()
 
-    assert births.pause_s(3600) == 0
-    assert [births.pause_s(1) for _ in range(8)] == [0, 1, 2, 4, 8, 16, 30, 30]
-    assert births.pause_s(11) == 0
-    assert births.pause_s(1) == 0
+    assert spawner.pause_s(3600) == 0
+    assert [spawner.pause_s(1) for _ in range(8)] == [0, 1, 2, 4, 8, 16, 30, 30]
+    assert spawner.pause_s(11) == 0
+    assert spawner.pause_s(1) == 0
 
 
-def test_births_for_memory_become_rare_when_new_children_are_too_big():
-    births = BirthControl(30, 600)
+def test_restarts_for_memory_become_rare_when_new_children_are_too_big():
+    spawner = RestartBackoff(30, 600)
 
-    assert [births.pause_s(5) for _ in range(13)] == [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]
-    assert births.pause_s(31) == 0
+    assert [spawner.pause_s(5) for _ in range(13)] == [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]
+    assert spawner.pause_s(31) == 0
 
 
 def test_a_memory_limit_below_the_base_size_is_said_once_and_does_not_churn(redis, tmp_path):
@@ -210,7 +210,7 @@ def test_a_memory_limit_below_the_base_size_is_said_once_and_does_not_churn(redi
 
 
 def test_the_limit_of_jobs_is_noticed_soon(redis):
-    """What still runs after it is bounded by the successor's birth and a fetch for each job."""
+    """What still runs after it is bounded by the replacement's start and a fetch for each job."""
     StampJob.perform_bulk([(n,) for n in range(6000)])
     with worker_process("-p", "1", "-c", "1", SIDEKICK_TEST_CHILD_MAX_JOBS="100") as worker:
         wait_until(lambda: redis.llen("stamps") == 6000, "the jobs", 60)

@@ -7,7 +7,7 @@ import pytest
 from django_sidekick.broker import obituaries
 from django_sidekick.broker.obituaries import Obituary
 from django_sidekick.broker.patience import Patience
-from django_sidekick.worker.mourner import Mourner
+from django_sidekick.worker.deathnotices import DeathNotices
 from tests.app.jobs import EchoJob, MournedJob
 from tests.conftest import wait_until
 from tests.worker.family import children_of, members, ready, settings_module
@@ -27,8 +27,8 @@ def bury(redis, broker, raw, times=3):
 
 
 @pytest.fixture
-def mourner(sidekick_settings, broker):
-    return Mourner(broker.client, sidekick_settings(ERROR_HANDLERS=["tests.app.jobs.tell"]), Patience(broker.client))
+def deathnotices(sidekick_settings, broker):
+    return DeathNotices(broker.client, sidekick_settings(ERROR_HANDLERS=["tests.app.jobs.tell"]), Patience(broker.client))
 
 
 def test_handlers_and_hooks_hear_of_it_in_the_service(redis, tmp_path):
@@ -65,16 +65,16 @@ def test_a_process_without_children_tells_of_it_too(redis, broker):
 
 
 @pytest.mark.parametrize("raw", [b'{"class":"Unknown","args":[]}', b"{bad", b'{"class":"A\n","args":[]}'])
-def test_handlers_hear_of_what_nobody_here_knows(redis, broker, mourner, raw):
+def test_handlers_hear_of_what_nobody_here_knows(redis, broker, deathnotices, raw):
     bury(redis, broker, raw)
 
-    assert mourner.turn() == 0
+    assert deathnotices.turn() == 0
     assert told(redis) == ["handler:ProcessDied:None"]
-    assert mourner.turn() > 0
+    assert deathnotices.turn() > 0
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt()])
-def test_whatever_a_hook_raises_the_next_one_is_told_of(redis, broker, mourner, monkeypatch, error):
+def test_whatever_a_hook_raises_the_next_one_is_told_of(redis, broker, deathnotices, monkeypatch, error):
     def after_death(self, _):
         raise error
 
@@ -83,7 +83,7 @@ def test_whatever_a_hook_raises_the_next_one_is_told_of(redis, broker, mourner, 
         bury(redis, broker, raw)
     monkeypatch.setattr(MournedJob, "after_death", after_death)
 
-    assert [mourner.turn() for _ in range(2)] == [0, 0]
+    assert [deathnotices.turn() for _ in range(2)] == [0, 0]
     assert len([line for line in told(redis) if line.startswith("handler")]) == 2
 
 

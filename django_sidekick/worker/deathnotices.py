@@ -1,4 +1,4 @@
-"""Telling the project's code of jobs that were buried where none of it may run: in the supervisor."""
+"""Telling the project's code of jobs that a supervisor sent to the dead set: none of it may run there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django_sidekick.wire.outcome import Delivery
 LOOK_EVERY_S = 2.0
 
 
-class Mourner:
+class DeathNotices:
     """Has handlers and hooks hear of each such job once, in a thread of its own: one that hangs holds up no other duty."""
 
     def __init__(self, client: Client, settings: Settings, patience: Patience) -> None:
