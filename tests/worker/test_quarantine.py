@@ -74,7 +74,7 @@ def test_two_killers_beside_one_another_are_both_buried_the_third_time(redis):
 
 
 def test_a_bystander_is_not_buried_however_many_killers_come(redis, tmp_path):
-    hasty = settings_module(tmp_path, "hasty", "from django_sidekick.worker import supervised\noffspring.FIRST_PAUSE_S = 0.01\n")
+    hasty = settings_module(tmp_path, "hasty", "from django_sidekick.worker import supervised\nsupervised.FIRST_PAUSE_S = 0.01\n")
     with worker_process("-p", "1", "-c", "4", **hasty) as worker:
         bystander = GateJob.perform_later(1)
         for _ in range(2):
