@@ -14,7 +14,6 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
-from django.utils.module_loading import import_string
 
 from django_sidekick.exceptions import ConfigurationError
 
@@ -26,7 +25,7 @@ STATES = ("enqueued", "scheduled", "processed", "retry", "dead", "failed", "disc
 
 _KEPT: tuple[tuple[str, float | None], ...] = tuple((state, 30 * 86_400.0) for state in STATES)
 
-LEVELS = ("finished", "full", "failures", "off")
+HISTORY_LEVELS = ("finished", "full", "failures", "off")
 """Of history: in HISTORY, and as `history` of a job class."""
 
 DEFAULT_FEATURES = ("django_sidekick.features.expiry.Expiry",)
@@ -117,23 +116,9 @@ def build_settings(given: Any) -> Settings:
     return Settings(**values)
 
 
-def imported(path: str, key: str) -> Any:
-    """Return what a dotted path in SIDEKICK[key] names. Raise ConfigurationError naming both."""
-    try:
-        return import_string(path)
-    except (ImportError, ValueError, TypeError) as error:  # the last two: paths such as "" and ".."
-        raise ConfigurationError(f"SIDEKICK[{key!r}] names {path!r}: {error}") from error
-
-
-def made(path: str, key: str) -> Any:
-    """Return an instance of the class that a dotted path in SIDEKICK[key] names. Raise ConfigurationError."""
-    kind = imported(path, key)
-    if not isinstance(kind, type):
-        raise ConfigurationError(f"SIDEKICK[{key!r}] names {path!r}, which is no class.")
-    try:
-        return kind()
-    except TypeError as error:
-        raise ConfigurationError(f"SIDEKICK[{key!r}] names {path!r}: {error}") from error
+def is_queue_name(value: Any) -> bool:
+    """Tell whether a queue may be called so: a text that `-q NAME,WEIGHT` and a list of names, a line each, can hold."""
+    return isinstance(value, str) and value.strip() == value != "" and not {",", "\n", "\r"} & set(value)
 
 
 def _runtime_dir() -> Path:
@@ -237,8 +222,8 @@ def _queues(value: Any) -> tuple[tuple[str, int], ...]:
     queues: dict[str, int] = {}
     for entry in entries:
         name, weight = (entry, 0) if isinstance(entry, str) else tuple(entry)
-        if not isinstance(name, str) or not name or "\n" in name or "," in name:
-            raise ValueError("must hold queue names without comma or line break")
+        if not is_queue_name(name):
+            raise ValueError("must hold queue names: texts without comma and line break")
         if isinstance(weight, bool) or not isinstance(weight, int) or weight < 0:
             raise ValueError("must hold whole weights from 0")
         queues[name] = weight
@@ -271,7 +256,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "ENQUEUE": ("enqueue", _enqueue),
     "ENQUEUE_TIMEOUT": ("enqueue_timeout_s", _seconds(least=0.01)),
     "ENQUEUE_ERRORS": ("enqueue_errors", _choice("log", "raise")),
-    "HISTORY": ("history", _choice(*LEVELS)),
+    "HISTORY": ("history", _choice(*HISTORY_LEVELS)),
     "HISTORY_DATABASE": ("history_database", _text),
     "HISTORY_SAMPLE": ("history_sample", _share),
     "HISTORY_RETENTION": ("history_retention_s", _retention),

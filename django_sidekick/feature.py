@@ -9,8 +9,9 @@ from typing import Any
 
 from django.core.checks import CheckMessage
 
-from django_sidekick.conf import Settings, made
+from django_sidekick.conf import Settings
 from django_sidekick.exceptions import ConfigurationError
+from django_sidekick.loading import load_instance
 from django_sidekick.wire.outcome import FollowUp, Outcome
 
 Layer = Callable[[Callable[[Any], Any]], Callable[[Any], Any]]
@@ -53,7 +54,7 @@ def load_features(settings: Settings) -> tuple[Feature, ...]:
 def _load(paths: tuple[str, ...]) -> tuple[Feature, ...]:
     features = []
     for path in paths:
-        feature = made(path, "FEATURES")
+        feature = load_instance(path, "FEATURES")
         if not isinstance(feature, Feature):
             raise ConfigurationError(f"SIDEKICK['FEATURES'] names {path!r}, which is no Feature.")
         features.append(feature)

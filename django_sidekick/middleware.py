@@ -15,9 +15,9 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from django_sidekick.conf import imported
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.feature import Layer
+from django_sidekick.loading import load_path
 
 Handler = Callable[[Any], Any]
 
@@ -61,7 +61,7 @@ def load_layers(paths: Iterable[str], setting: str) -> list[Layer]:
     """Return the layers of dotted paths. Raise ConfigurationError naming setting and path."""
     layers: list[Layer] = []
     for path in paths:
-        layer = imported(path, setting)
+        layer = load_path(path, setting)
         if not callable(layer):
             raise ConfigurationError(f"SIDEKICK[{setting!r}] names {path!r}, which cannot be called.")
         layers.append(layer)

@@ -19,12 +19,11 @@ from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.patience import Patience, is_fenced
 from django_sidekick.broker.recovery import ENDS, GOES_ON, LEASE_S, REMEMBER_S, SLICE
 from django_sidekick.broker.waiting import BLOCK_S, QueueWait
-from django_sidekick.conf import Settings
+from django_sidekick.conf import MOST_QUEUES, Settings
 from django_sidekick.exceptions import Fenced
-from django_sidekick.wire.outcome import Delivery, Outcome
+from django_sidekick.wire.outcome import Delivery, Outcome, queue_index
 
 RENEW_EVERY_S = 5
-MAX_QUEUES = 256
 THROTTLED_S = 0.02
 """How long a worker waits for the recorder before it looks again."""
 _new_delivery: Callable[[tuple[int, str, bytes]], Delivery] = partial(tuple.__new__, Delivery)
@@ -76,7 +75,7 @@ class Ownership:
 
         Tags go on counting, so that a job that is still running cannot settle one of the new hash.
         """
-        self.oldest_tag = (self.sequence + 1) * MAX_QUEUES
+        self.oldest_tag = (self.sequence + 1) * MOST_QUEUES
         old = self._recovery_keys()
         words = [self.identity, *SLICE, GOES_ON, REMEMBER_S]
         self._enter(new_identity())
@@ -125,7 +124,7 @@ class Ownership:
         if any(answer.moved is not None or not batch for answer in missed):
             batch += self.fetch(order, 0, [])
             turn = {index: number for number, index in enumerate(order)}
-            batch.sort(key=lambda delivery: turn.get(delivery.tag % MAX_QUEUES, len(turn)))
+            batch.sort(key=lambda delivery: turn.get(queue_index(delivery.tag), len(turn)))
         elif answers:
             self.wait.settled()
         return batch
@@ -205,8 +204,8 @@ class Ownership:
         sequence, at = self.sequence, 1
         for part in taken.split(b","):
             index, count = map(int, part.split(b":"))
-            first, queue = (sequence + 1) * MAX_QUEUES + index, self.queues[index]
-            tags = range(first, first + count * MAX_QUEUES, MAX_QUEUES)
+            first, queue = (sequence + 1) * MOST_QUEUES + index, self.queues[index]
+            tags = range(first, first + count * MOST_QUEUES, MOST_QUEUES)
             deliveries += map(_new_delivery, zip(tags, repeat(queue), reply[at : at + count]))
             sequence += count
             at += count

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django_sidekick.conf import Settings, imported
+from django_sidekick.conf import Settings
 from django_sidekick.exceptions import ConfigurationError, Discard, MalformedPayload, Retry
 from django_sidekick.jobs import retry
 from django_sidekick.jobs.registry import job_of
 from django_sidekick.jobs.retry import Failure, RetryRules
+from django_sidekick.loading import load_path
 from django_sidekick.middleware import current_job
 from django_sidekick.wire import codec
 from django_sidekick.wire.outcome import Delivery, Outcome
@@ -140,7 +141,7 @@ def _text(fields: dict[str, Any]) -> bytes | None:
 
 
 def _load_handlers(paths: Sequence[str]) -> list[Callable[[BaseException, dict[str, Any]], None]]:
-    handlers = [imported(path, "ERROR_HANDLERS") for path in paths]
+    handlers = [load_path(path, "ERROR_HANDLERS") for path in paths]
     for path, handler in zip(paths, handlers, strict=True):
         if not callable(handler):
             raise ConfigurationError(f"SIDEKICK['ERROR_HANDLERS'] names {path!r}, which cannot be called.")

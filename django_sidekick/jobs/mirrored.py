@@ -10,7 +10,7 @@ from zlib import crc32
 from django_sidekick.broker.broker import Push
 from django_sidekick.conf import Settings
 from django_sidekick.exceptions import MalformedPayload
-from django_sidekick.jobs.registry import LEVELS
+from django_sidekick.jobs.registry import LEVEL_BY_CLASS
 from django_sidekick.wire import codec, event, ruby
 from django_sidekick.wire.outcome import Outcome
 from django_sidekick.wire.payload import parse, said
@@ -41,7 +41,7 @@ def events_of(settings: Settings, classes: Mapping[str, type[Any]]) -> EventsOf 
     return encode_some
 
 
-def pushed(settings: Settings, pushes: Sequence[Push], levels: Mapping[str, str] = LEVELS) -> list[bytes]:
+def pushed(settings: Settings, pushes: Sequence[Push], levels: Mapping[str, str] = LEVEL_BY_CLASS) -> list[bytes]:
     """Return the blobs that go with a push: of the jobs at level full. Nothing is looked at where there are none.
 
     `levels`: of the classes that have one of their own.
@@ -67,7 +67,7 @@ def pushed(settings: Settings, pushes: Sequence[Push], levels: Mapping[str, str]
     return [blob for blob in blobs if blob]
 
 
-def is_moved_told(text: bytes, settings: Settings, levels: Mapping[str, str] = LEVELS) -> bool:
+def is_moved_told(text: bytes, settings: Settings, levels: Mapping[str, str] = LEVEL_BY_CLASS) -> bool:
     """Decide whether what a person does to a job is told of: where its success would be.
 
     So no row says `enqueued` of a job that nobody will tell of any more.

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypedDict, cast
 
-from django_sidekick.conf import LEVELS, get_settings
+from django_sidekick.conf import HISTORY_LEVELS, get_settings, is_queue_name
 from django_sidekick.exceptions import ArgumentError
 from django_sidekick.feature import Feature, load_features
 from django_sidekick.wire import arguments
@@ -125,9 +125,9 @@ def _tags(value: Any) -> list[str]:
 
 
 def _name(value: Any) -> str:
-    if not isinstance(value, str) or not value or "\n" in value:
-        raise TypeError("a queue's name")
-    return value
+    if not is_queue_name(value):
+        raise TypeError("a queue's name, without comma and line break")
+    return str(value)
 
 
 def _jid(value: Any) -> str:
@@ -231,7 +231,7 @@ def problems_of(job_class: type[Any]) -> list[str]:
         except ArgumentError as error:
             problems.append(str(error))
     queue = job_class.__dict__.get("queue_as", job_class.queue_as)
-    if not isinstance(queue, str) and not callable(queue):
+    if not is_queue_name(queue) and not callable(queue):
         problems.append(f"queue_as must be a queue's name or a callable, not {queue!r}.")
     problems += _history_problems(job_class)
     parameters = inspect.signature(job_class.perform).parameters.values()
@@ -246,8 +246,8 @@ def problems_of(job_class: type[Any]) -> list[str]:
 
 def _history_problems(job_class: type[Any]) -> list[str]:
     problems = []
-    if job_class.history is not None and job_class.history not in LEVELS:
-        problems.append(f"history must be None or one of {', '.join(LEVELS)}, not {job_class.history!r}.")
+    if job_class.history is not None and job_class.history not in HISTORY_LEVELS:
+        problems.append(f"history must be None or one of {', '.join(HISTORY_LEVELS)}, not {job_class.history!r}.")
     if isinstance(job_class.redact, str) or not all(isinstance(name, str) for name in job_class.redact):
         problems.append(f"redact must be a list of names, not {job_class.redact!r}.")
     return problems

@@ -8,7 +8,7 @@ from django_sidekick.exceptions import UnknownJob
 from django_sidekick.wire import ruby
 
 JOBS: dict[str, type[Any]] = {}
-LEVELS: dict[str, str] = {}
+LEVEL_BY_CLASS: dict[str, str] = {}
 """Of the classes that have a level of history of their own."""
 
 
@@ -16,9 +16,9 @@ def register(job_class: type[Any]) -> None:
     """Claim the class' name: its class_name, or its dotted path. A later class of that name replaces it."""
     JOBS[job_class.name] = job_class
     if job_class.history is None:
-        LEVELS.pop(job_class.name, None)
+        LEVEL_BY_CLASS.pop(job_class.name, None)
     else:
-        LEVELS[job_class.name] = job_class.history
+        LEVEL_BY_CLASS[job_class.name] = job_class.history
 
 
 def resolve(name: str) -> type[Any]:

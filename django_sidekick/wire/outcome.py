@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+from django_sidekick.conf import MOST_QUEUES
+
 Kind = Literal["done", "retry", "dead", "failed", "discarded", "released"]
 
 
 class Delivery(NamedTuple):
-    """One job as it came out of its queue. `tag` is its name in the in-flight hash."""
+    """One job as it came out of its queue. `tag` is its name in the in-flight hash: see queue_index()."""
 
     tag: int
     queue: str
     raw: bytes
+
+
+def queue_index(tag: int) -> int:
+    """Return which of its process' queues a job came out of: a tag is sequence * 256 + index."""
+    return tag % MOST_QUEUES
 
 
 class Awaiting(NamedTuple):

@@ -15,8 +15,9 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Model
 from django.utils.functional import Promise
 
-from django_sidekick.conf import get_settings, made
+from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ConfigurationError, DeserializationError
+from django_sidekick.loading import load_instance
 
 KIND = "_sk"
 
@@ -125,7 +126,7 @@ def load_serializers(paths: tuple[str, ...]) -> tuple[Serializer, ...]:
     """Return the serializers of the settings. Raise ConfigurationError naming a path that is none."""
     found = []
     for path in paths:
-        serializer = made(path, "SERIALIZERS")
+        serializer = load_instance(path, "SERIALIZERS")
         if missing := [name for name in ("name", "is_mine", "dump", "load") if not hasattr(serializer, name)]:
             raise ConfigurationError(
                 f"SIDEKICK['SERIALIZERS'] names {path!r}, which is no serializer: it has no {', '.join(missing)}."

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from django_sidekick.conf import MOST_QUEUES
+from django_sidekick.conf import MOST_QUEUES, is_queue_name
 from django_sidekick.exceptions import ConfigurationError
 
 try:
@@ -148,8 +148,8 @@ def parse_queues(texts: list[str], where: str) -> tuple[tuple[str, int], ...]:
     for text in texts:
         name, _, weight = text.partition(",")
         name = name.strip()
-        if not re.fullmatch(r"[A-Za-z0-9_:.\-]+", name):
-            raise ConfigurationError(f"{where}: {name!r} is no queue name (letters, digits, _ : . -).")
+        if not is_queue_name(name):
+            raise ConfigurationError(f"{where}: {name!r} is no queue's name.")
         if weight and not re.fullmatch(r"\s*\d{1,4}\s*", weight):
             raise ConfigurationError(f"{where}: the weight of {name!r} must be a whole number, not {weight!r}.")
         queues[name] = queues.get(name, 0) + int(weight or 0)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from django_sidekick.broker.beats import ProcessBeat
-from django_sidekick.broker.ownership import MAX_QUEUES
+from django_sidekick.wire.outcome import queue_index
 from django_sidekick.worker import turns
 from django_sidekick.worker.journal import Began
 
@@ -89,7 +89,7 @@ class Display:
         queues, payloads = self._beats.held(identity, [began.tag for began in running])
         work = {}
         for began, payload in zip(running, payloads, strict=True):
-            index = began.tag % MAX_QUEUES
+            index = queue_index(began.tag)
             if payload is not None and index < len(queues):
                 entry = {
                     "queue": queues[index],

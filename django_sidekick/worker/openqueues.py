@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from django_sidekick.broker.ownership import MAX_QUEUES
 from django_sidekick.broker.waiting import BLOCK_S
-from django_sidekick.wire.outcome import Delivery
+from django_sidekick.wire.outcome import Delivery, queue_index
 from django_sidekick.worker.eventloop import EventLoop
 
 CLOSED_WAIT_S = 0.05
@@ -43,10 +42,10 @@ class OpenQueues:
 
     def close_for_room(self, delivery: Delivery) -> None:
         """Leave out the queue of a job that has filled the loop's room, until there is room again."""
-        self._closed.add(delivery.tag % MAX_QUEUES)
+        self._closed.add(queue_index(delivery.tag))
 
     def close_for_slots(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Leave out the queues of coroutine jobs that could not begin, until one could. Return the jobs."""
-        self._closed |= {delivery.tag % MAX_QUEUES for delivery in deliveries}
+        self._closed |= {queue_index(delivery.tag) for delivery in deliveries}
         self._wants_slots |= bool(deliveries)
         return deliveries

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from django_sidekick.broker.keys import Keys
-from django_sidekick.broker.ownership import MAX_QUEUES, RENEW_EVERY_S, Ownership
+from django_sidekick.broker.ownership import RENEW_EVERY_S, Ownership
 from django_sidekick.broker.patience import REFUSALS, Patience
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings
 from django_sidekick.exceptions import BrokerUnavailable, Fenced, MalformedPayload
 from django_sidekick.jobs.mirrored import EventsOf
-from django_sidekick.wire.outcome import Delivery, Outcome
+from django_sidekick.wire.outcome import Delivery, Outcome, queue_index
 from django_sidekick.wire.payload import parse
 from django_sidekick.worker import journal
 from django_sidekick.worker.blame import Blame, with_event
@@ -98,7 +98,7 @@ class TakeOver:
         held = self._owners.held(identity, list(entries.finished))
         outcomes = []
         for tag, raw in held.items():
-            delivery = Delivery(tag, queues[tag % MAX_QUEUES], raw)
+            delivery = Delivery(tag, queues[queue_index(tag)], raw)
             _, started_at_s, duration_s, kind = entries.finished[tag]
             outcome = Outcome(kind, delivery, _payload_of(raw), started_at_s, duration_s)
             outcomes.append(with_event(identity, outcome, self._keys, self._events_of))
@@ -107,7 +107,7 @@ class TakeOver:
     def _judge(self, identity: str, queues: list[str], entries: Entries) -> int:
         held = self._owners.held(identity, [began.tag for began in entries.running])
         running = [
-            (Delivery(began.tag, queues[began.tag % MAX_QUEUES], held[began.tag]), began.since_s)
+            (Delivery(began.tag, queues[queue_index(began.tag)], held[began.tag]), began.since_s)
             for began in entries.running
             if began.tag in held
         ]

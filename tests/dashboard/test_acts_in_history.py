@@ -18,7 +18,7 @@ from django_sidekick.dashboard import errandpage
 from django_sidekick.dashboard.emptying import emptying
 from django_sidekick.dashboard.errand import Errand
 from django_sidekick.dashboard.filters import Filter
-from django_sidekick.jobs.registry import LEVELS
+from django_sidekick.jobs.registry import LEVEL_BY_CLASS
 from django_sidekick.models import JobAttempt, JobRecord
 from django_sidekick.wire import codec, event
 from django_sidekick.wire.outcome import Delivery, Outcome
@@ -169,7 +169,7 @@ def test_what_a_sample_leaves_out_is_left_out_of_acts_too(redis, client, destroy
 @pytest.mark.parametrize(("setting", "own", "told"), [("off", "finished", [1]), ("finished", "off", [2]), ("failures", "full", [1, 2])])
 def test_a_class_may_have_a_level_of_its_own(redis, client, destroyer, sidekick_settings, monkeypatch, setting, own, told):
     sidekick_settings(HISTORY=setting)
-    monkeypatch.setitem(LEVELS, "Own", own)
+    monkeypatch.setitem(LEVEL_BY_CLASS, "Own", own)
     redis.zadd("retry", {job(1, **{"class": "Own"}): 1, job(2): 2})
 
     confirmed(client, "retries", post(client, "retries", "kill", select_across="1"))

@@ -359,7 +359,7 @@ class TestProcess:
         [
             (("-p", "-1"), "-p and -t"),
             (("-c", "0"), "-c must be"),
-            (("-q", "a b"), "no queue name"),
+            (("-q", ",2"), "is no queue's name"),
             (("-q", "a,x"), "weight"),
             (("-C", "/nowhere.yml"), "cannot be read"),
         ],
