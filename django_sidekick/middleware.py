@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any, cast
 
 from asgiref.sync import sync_to_async
-from django.db import Error, connections
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -186,11 +186,6 @@ def close(connection: BaseDatabaseWrapper) -> None:
         connection.close()
     except Error:
         connection.connection = None
-
-
-def close_all() -> None:
-    """Close this thread's connections: it ends."""
-    connections.close_all()
 
 
 current_job: ContextVar[Any] = ContextVar("django_sidekick_job", default=None)

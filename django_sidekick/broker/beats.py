@@ -96,7 +96,7 @@ class ProcessBeat:
     def _add_metrics(
         self, pipeline: Any, job_class: str, values: Sequence[float], now: datetime
     ) -> None:
-        """Failed runs are counted and not timed (studies/sidekiq.md 1.7)."""
+        """Failed runs are counted and not timed (Sidekiq 8.1, `metrics/tracking.rb`)."""
         minute = f"{now:%y%m%d}|{now.hour}:{now:%M}"
         processed, failed, run_time_s, *histogram = values
         buckets = [

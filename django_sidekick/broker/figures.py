@@ -78,7 +78,7 @@ _KINDS = {b"p": 0, b"f": 1, b"ms": 2}
 
 
 def buckets(now: datetime, minutes: int) -> list[str]:
-    """Return the names of Sidekiq's buckets of this period (studies/sidekiq.md 1.7), the newest first."""
+    """Return the names of Sidekiq's buckets of this period (Sidekiq 8.1, `metrics/query.rb`), the newest first."""
     step = 1 if minutes <= _BY_MINUTE else 10
     ends = (now - timedelta(minutes=back) for back in range(0, minutes, step))
     names = (f"{end:%y%m%d}|{end.hour}:{end:%M}" for end in ends)

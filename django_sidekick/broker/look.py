@@ -104,9 +104,10 @@ def answer(client: connection.Client, question: Question) -> Any:
 def _piped(
     client: connection.Client, commands: Sequence[Command], *, transaction: bool = False
 ) -> list[Any]:
-    """The replies to all, in one round trip. Names that are no UTF-8 go as the bytes that they came as.
+    """Return the replies to all, in one round trip. Errors stand among them; in a transaction the first one is raised.
 
-    Commands go as bytes too, which redis-py knows no callbacks of: replies are the same with all its versions. Errors stand among the replies; in a transaction the first one is raised.
+    Names that are no UTF-8 are sent as the bytes that they came as. So are the commands: redis-py changes no reply
+    then, whichever its version.
     """
     pipeline = client.pipeline(transaction=transaction)
     for command in commands:

@@ -67,7 +67,7 @@ class Hand:
         """Put it on its queue now. A failure is taken off its count: a manual retry does not eat one.
 
         What can be read but not written again (a number or a depth beyond all bounds) goes on as it came.
-        Source: studies/sidekiq.md 2.4.
+        Source: Sidekiq 8.1, `api.rb`.
         """
         payload = dict(payload)
         count = payload.get("retry_count")

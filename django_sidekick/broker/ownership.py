@@ -39,7 +39,7 @@ def new_identity() -> str:
 class Ownership:
     """The jobs of one process. Every script first checks that they were not taken over; else raise Fenced.
 
-    Calls are repeated for as long as Redis is away, and a repeated call changes nothing (DESIGN.md 1.2).
+    Calls are repeated for as long as Redis is away, and a repeated call changes nothing.
     Three connections whatever the number of threads: the leader's, the wait's, and one for all else.
     """
 

@@ -71,9 +71,9 @@ class QueueWait:
     ) -> list[Answer]:
         """Return when one of these queues had a job, in time, or when called off. Raise redis-py's errors.
 
-        Where nothing but a key that is no list ends it, it takes half a second: the other queues are asked meanwhile
-        by the next fetch. `then` gives the command to run when a queue's wait is over, by the queue's index. It may still be run long
-        after an error of the connection.
+        `then` gives the command that the server runs when a queue's wait is over, by the queue's index; after an
+        error of the connection it may still run it much later. If a queue's key is no list, its wait ends at once:
+        this call then rests half a second, so that asking again does not spin.
         """
         self.may_have_woken = True
         self._called_off.clear()

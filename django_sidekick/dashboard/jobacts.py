@@ -19,7 +19,7 @@ from django_sidekick.dashboard.memory import recall
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.jobs.calls import plain
 from django_sidekick.jobs.enqueue import enqueue
-from django_sidekick.jobs.moved import hand
+from django_sidekick.jobs.moved import inspector_for
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.jobs.request import Request
 from django_sidekick.models import JobRecord
@@ -60,7 +60,7 @@ def carry_out(act: Act, jids: Sequence[str], at_s: float | None = None) -> Carri
     look = get_look()
     found: Found = look.ask({"found": seek(look.keys, jids, within_s=SEARCH_S * 4)})["found"]
     now_s = round(time.time(), 3)
-    inspector = hand(look, act.name, at_s, now_s)
+    inspector = inspector_for(look, act.name, at_s, now_s)
     moves: dict[str, Callable[[Location], bool]] = {
         "retry_now": inspector.retry,
         "enqueue_now": inspector.retry,

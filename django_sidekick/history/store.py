@@ -40,8 +40,8 @@ class Store:
         self._writer: Writer | None = None
         self._close_at = float("inf")
         self.held_s = 0.0
-        """How long the last write has held its locks; on SQLite what it has worked, for a busy machine is no reason
-        to write less at a time."""
+        """How long the last write has held its locks. On SQLite CPU time is taken: on a busy machine the wall clock
+        would say that smaller batches are needed, and they are not."""
 
     @property
     def connection(self) -> BaseDatabaseWrapper:

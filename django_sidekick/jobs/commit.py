@@ -13,7 +13,7 @@ from django_sidekick.broker.broker import get_broker
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import EnqueueError
 from django_sidekick.jobs.handle import EnqueuedJob
-from django_sidekick.jobs.mirrored import pushed
+from django_sidekick.jobs.mirrored import push_events
 from django_sidekick.jobs.request import Request
 
 logger = logging.getLogger("sidekick")
@@ -86,7 +86,7 @@ def _push_committed(requests: list[Request], commit: _Commit) -> None:
         pushes = [request.push for request in requests if request.push]
         for first in range(0, len(pushes), SLICE):
             slice_ = pushes[first : first + SLICE]
-            broker.push(slice_, deadline=commit.deadline, events=pushed(broker.settings, slice_))
+            broker.push(slice_, deadline=commit.deadline, events=push_events(broker.settings, slice_))
             for request in requests[first : first + SLICE]:
                 request.handle.enqueued = True
     except Exception as error:  # noqa: BLE001 a hook that raises would stop the caller's later hooks

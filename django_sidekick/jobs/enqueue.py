@@ -12,7 +12,7 @@ from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import ArgumentError, BrokerUnavailable, EnqueueError
 from django_sidekick.jobs.commit import SLICE, push_after_commit, waits
 from django_sidekick.jobs.handle import EnqueuedJob
-from django_sidekick.jobs.mirrored import pushed
+from django_sidekick.jobs.mirrored import push_events
 from django_sidekick.jobs.options import field_of
 from django_sidekick.jobs.request import ClientLayers, Request, client_layers
 from django_sidekick.wire.frame import tail_of
@@ -57,7 +57,7 @@ def push_many(broker: Broker, pushes: Sequence[Push], jids: Iterable[str]) -> No
     for first in range(0, len(pushes), SLICE):
         try:
             slice_ = pushes[first : first + SLICE]
-            broker.push(slice_, events=pushed(broker.settings, slice_))
+            broker.push(slice_, events=push_events(broker.settings, slice_))
         except BrokerUnavailable as error:
             missing = tuple(jids)[first:]
             raise EnqueueError(
@@ -96,15 +96,15 @@ def _accepted(requests: Sequence[Request], settings: Settings) -> list[Request]:
                 request.push = frame.queue, raw, at_s
                 accepted.append(request)
                 continue
-        if _is_finished(request, jid, stamp, layers):
+        if _finish(request, jid, stamp, layers):
             payload = request.payload
             request.push = payload["queue"], raw_of(payload, settings), request.at_s
             accepted.append(request)
     return accepted
 
 
-def _is_finished(request: Request, jid: str, stamp: int | float, layers: ClientLayers) -> bool:
-    """Finish the payload, and run the client middleware. False if a layer refused the job."""
+def _finish(request: Request, jid: str, stamp: int | float, layers: ClientLayers) -> bool:
+    """Finish the payload, and run the client middleware. Return False if a layer refused the job."""
     payload, at_s, handle = request.payload, request.at_s, request.handle
     if not payload.get("jid"):
         payload["jid"] = jid

@@ -60,13 +60,13 @@ class Executor:
 
     def __call__(self, delivery: Delivery) -> Outcome:
         """Run one delivery that begins now, a coroutine to its end."""
-        outcome = self.execute(awaits=False)(delivery, time.perf_counter())
+        outcome = self.build_execute(awaits=False)(delivery, time.perf_counter())
         current_job.set(None)
         if isinstance(outcome, Awaiting):
             raise TypeError("asked to await nothing")
         return outcome
 
-    def execute(self, *, awaits: bool) -> Execute:
+    def build_execute(self, *, awaits: bool) -> Execute:
         """Return the function that runs deliveries; with `awaits`, it returns coroutine jobs for the event loop.
 
         They run on the thread's own loop instead if one of the layers can only stand around a plain function.
@@ -81,8 +81,8 @@ class Executor:
 
         return run_and_follow
 
-    def finish(self) -> Finish:
-        """Return the coroutine function that runs what execute() has left to be awaited. It raises nothing.
+    def build_finish(self) -> Finish:
+        """Return the coroutine function that runs what build_execute() has left to be awaited. It raises nothing.
 
         Django's rules for coroutines hold: its synchronous parts raise SynchronousOnlyOperation there. The hooks
         after a failure run in Django's thread for synchronous code, and may use them.

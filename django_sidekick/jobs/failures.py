@@ -35,7 +35,7 @@ class Failures:
         """Bury what is no job: raw, or wrapped if it is JSON of another kind, so that Ruby's pages can show it."""
         wrapped = wrap_malformed(delivery.raw, delivery.queue, now_s, self._rules.wire_times)
         logger.error("A malformed payload from queue %s is dead: %s", delivery.queue, error)
-        self._tell_handlers(error, {"queue": delivery.queue, "raw": delivery.raw})
+        self._tell_handlers(error, _context(delivery))
         return Outcome(
             "dead", delivery, None, now_s, 0.0, error, wrapped or delivery.raw, at_s=now_s
         )
@@ -53,7 +53,7 @@ class Failures:
             return self.malformed(delivery, malformed, now_s)
         failure = Failure(delivery.queue, error, now_s)
         fields = retry.with_error(original, failure, self._rules)
-        self._tell_handlers(error, {"queue": delivery.queue, "payload": original, "job": job})
+        self._tell_handlers(error, _context(delivery, original, job))
         if not retry.is_retried(original):
             return self._end("failed", delivery, fields, job, failure)
         if retry.is_exhausted(fields, now_s, self._rules):
@@ -75,17 +75,15 @@ class Failures:
 
     def died(self, delivery: Delivery, error: BaseException) -> None:
         """Tell handlers and hooks of a job that was buried elsewhere. What they do or answer changes nothing."""
-        context: dict[str, Any] = {"queue": delivery.queue, "raw": delivery.raw}
-        job = None
+        payload = job = None
         try:
             payload = parse(delivery.raw)
-            context = {"queue": delivery.queue, "payload": payload, "job": None}
-            context["job"] = job = job_of(payload)
+            job = job_of(payload)
         except Exception:  # its class is not here, or cannot be made: the handlers hear of it all the same
             logger.debug("Nobody here knows the job: %r", delivery.raw, exc_info=True)
         current_job.set(job)
         try:
-            self._tell_handlers(error, context)
+            self._tell_handlers(error, _context(delivery, payload, job))
             self._ask(job, "retries_exhausted", error)
             self._ask(job, "after_death", error)
         except BaseException:  # even SystemExit ends no thread that tells of others
@@ -127,6 +125,13 @@ class Failures:
                 handler(error, context)
             except BaseException:  # see _ask
                 logger.exception("The error handler %r raised; it is passed over.", handler)
+
+
+def _context(
+    delivery: Delivery, payload: dict[str, Any] | None = None, job: Any = None
+) -> dict[str, Any]:
+    """Return what ERROR_HANDLERS are told beside the error: docs/jobs.md."""
+    return {"queue": delivery.queue, "raw": delivery.raw, "payload": payload, "job": job}
 
 
 def _text(fields: dict[str, Any]) -> bytes | None:

@@ -12,7 +12,7 @@ from django_sidekick.broker.broker import get_broker
 from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ArgumentError
 from django_sidekick.jobs.moments import moment_s
-from django_sidekick.jobs.moved import hand
+from django_sidekick.jobs.moved import inspector_for
 
 
 class EnqueuedJob:
@@ -49,7 +49,7 @@ class EnqueuedJob:
         the repeated search finds nothing more and says False.
         """
         broker = get_broker()
-        return broker.ask(lambda: hand(broker, "delete").cancel(self.jid))
+        return broker.ask(lambda: inspector_for(broker, "delete").cancel(self.jid))
 
     def reschedule(
         self, *, wait: timedelta | float | None = None, wait_until: datetime | None = None
@@ -63,4 +63,4 @@ class EnqueuedJob:
         now_s = time.time()
         at_s = moment_s(wait, wait_until, now_s) or now_s
         broker = get_broker()
-        return broker.ask(lambda: hand(broker, "reschedule", at_s).reschedule(self.jid, at_s))
+        return broker.ask(lambda: inspector_for(broker, "reschedule", at_s).reschedule(self.jid, at_s))

@@ -41,7 +41,7 @@ def events_of(settings: Settings, classes: Mapping[str, type[Any]]) -> EventsOf 
     return encode_some
 
 
-def pushed(settings: Settings, pushes: Sequence[Push], levels: Mapping[str, str] = LEVEL_BY_CLASS) -> list[bytes]:
+def push_events(settings: Settings, pushes: Sequence[Push], levels: Mapping[str, str] = LEVEL_BY_CLASS) -> list[bytes]:
     """Return the blobs that go with a push: of the jobs at level full. Nothing is looked at where there are none.
 
     `levels`: of the classes that have one of their own.
@@ -68,9 +68,9 @@ def pushed(settings: Settings, pushes: Sequence[Push], levels: Mapping[str, str]
 
 
 def is_moved_told(text: bytes, settings: Settings, levels: Mapping[str, str] = LEVEL_BY_CLASS) -> bool:
-    """Decide whether what a person does to a job is told of: where its success would be.
+    """Return whether what a person does to a job is told of: by the same rule as the job's success.
 
-    So no row says `enqueued` of a job that nobody will tell of any more.
+    Otherwise a row could say `enqueued` for ever, of a job whose end nobody tells of.
     """
     if settings.history == "off" and not levels:
         return False

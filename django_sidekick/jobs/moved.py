@@ -1,4 +1,4 @@
-"""What a person or a program does to jobs by hand, and the event that goes with it: the recorder writes it down."""
+"""What a person or a program does to jobs by inspector_for, and the event that goes with it: the recorder writes it down."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def event_of(
     return event.encode_moves(KINDS[act], told, now_s, due_at_s)
 
 
-def hand(
+def inspector_for(
     broker: Broker | Look, act: str, due_at_s: float | None = None, now_s: float | None = None
 ) -> Inspector:
-    """Return who does one kind of act to single jobs, each with its event, at `now_s` or when it is done."""
+    """Return an Inspector that does one kind of act to single jobs, each with its event, at `now_s` or when it is done."""
 
     def told(moves: Sequence[Move]) -> bytes:
         at_s = time.time() if now_s is None else now_s

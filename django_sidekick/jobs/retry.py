@@ -34,7 +34,7 @@ class Failure(NamedTuple):
 def backoff_s(count: int, random_below: Callable[[int], int] = random.randrange) -> float:
     """Return the seconds to wait after failure number `count`, from 0: count**4 + 15 plus jitter.
 
-    Jitter: whole seconds from 0 to 10 * (count + 1) - 1. Source: Sidekiq 8.1 (studies/sidekiq.md 2.4).
+    Jitter: whole seconds from 0 to 10 * (count + 1) - 1. Source: Sidekiq 8.1, `job_retry.rb`.
     """
     return min(max(count, 0), 1000) ** 4 + 15 + jitter_s(count, random_below)
 

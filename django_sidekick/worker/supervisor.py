@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import select
 import signal
@@ -12,6 +11,7 @@ from typing import Any, get_args
 
 from django.db import connections
 
+from django_sidekick.worker import collector
 from django_sidekick.worker.bell import Bell
 from django_sidekick.worker.custody import Custody
 from django_sidekick.worker.leash import Leash
@@ -101,10 +101,9 @@ class Supervisor:
         return bool(self._children or is_due or self._custody.has_dead)
 
     def _freeze(self) -> None:
-        """Objects that live for ever leave the collector: it would write into every page that children share."""
+        """Before the first fork: no connection, and no object that the collector would write into, is inherited."""
         connections.close_all()
-        gc.collect()
-        gc.freeze()
+        collector.freeze()
 
     def _begin(self, role: Role, link: Any) -> None:
         self._custody.disconnect()

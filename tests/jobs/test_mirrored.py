@@ -147,4 +147,4 @@ def test_with_throttle_a_push_into_a_full_stream_is_told_of(redis, sidekick_sett
 
 
 def test_where_no_class_is_at_level_full_a_push_looks_at_nothing():
-    assert mirrored.pushed(build_settings({}), [None], {"J": "finished"}) == []
+    assert mirrored.push_events(build_settings({}), [None], {"J": "finished"}) == []

@@ -207,7 +207,7 @@ class BackendJob(BaseJob):
 def outcomes(settings, *steps):
     """Run a BackendJob for each truth value, and each callable between them in this thread; return the kinds."""
     executor = build_executor(settings)
-    execute, finish = executor.execute(awaits=True), executor.finish()
+    execute, finish = executor.build_execute(awaits=True), executor.build_finish()
 
     async def run(cut):
         raw = json.dumps({"class": BackendJob.name, "args": [cut], "jid": "j", "retry": True, "queue": "q"}).encode()
@@ -332,8 +332,8 @@ def test_execute_leaves_coroutines_to_the_loop_only_if_asked():
     executor = build_executor(get_settings())
     raw = json.dumps({"class": NoteJob.name, "args": [1], "jid": "j"}).encode()
 
-    assert isinstance(executor.execute(awaits=True)(Delivery(256, "q", raw), 0.0), Awaiting)
-    assert executor.execute(awaits=False)(Delivery(256, "q", raw), 0.0).kind == "done"
+    assert isinstance(executor.build_execute(awaits=True)(Delivery(256, "q", raw), 0.0), Awaiting)
+    assert executor.build_execute(awaits=False)(Delivery(256, "q", raw), 0.0).kind == "done"
 
 
 class LeavesBehindJob(BaseJob):

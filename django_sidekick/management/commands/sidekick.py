@@ -16,7 +16,7 @@ from django_sidekick.broker.lag import Lag
 from django_sidekick.conf import STATES, get_settings
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.history import retention
-from django_sidekick.jobs.moved import hand
+from django_sidekick.jobs.moved import inspector_for
 from django_sidekick.management.commands import runworker
 
 MOST_DIGITS = 6
@@ -119,9 +119,9 @@ class Command(BaseCommand):
     def _each(self, verb: str, jids: list[str]) -> None:
         broker = get_broker()
         acts = {
-            "retry": hand(broker, "retry_now").retry,
-            "kill": hand(broker, "kill").kill,
-            "delete": hand(broker, "delete").delete,
+            "retry": inspector_for(broker, "retry_now").retry,
+            "kill": inspector_for(broker, "kill").kill,
+            "delete": inspector_for(broker, "delete").delete,
         }
         missing = [jid for jid in jids if not _answered(partial(acts[verb], jid))]
         self.stdout.write(f"{verb}: {len(jids) - len(missing)} of {len(jids)}")
