@@ -138,6 +138,8 @@ class JobPage(LivePage):
         if payload is None:
             raise SidekickError(_("The job's arguments are not known any more."))
         jid = jobacts.run_again(payload)
+        if jid is None:
+            raise SidekickError(_("A client middleware has refused the job: it does not run again."))
         acts.log(self.request, act, f"{payload.get('class')} {self.jid} → {jid}", object_id=jid)
         link = format_html('<a href="{}">{}</a>', self.url("job", jid), jid)
         messages.success(self.request, format_html(_("The job runs again as {}."), link))

@@ -14,9 +14,11 @@ from django.utils.translation import gettext as _
 from django_sidekick.broker.look import get_look
 from django_sidekick.broker.moving import queue_of
 from django_sidekick.broker.whereabouts import Found, Location, seek
+from django_sidekick.conf import get_settings
 from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.memory import recall
 from django_sidekick.exceptions import SidekickError
+from django_sidekick.feature import load_features
 from django_sidekick.jobs.calls import plain
 from django_sidekick.jobs.enqueue import enqueue
 from django_sidekick.jobs.moved import hand
@@ -41,7 +43,7 @@ _PAST = (
     "jid", "at", "created_at", "enqueued_at", "failed_at", "retried_at", "retry_count", "error_class",
     "error_message", "error_backtrace", "discarded_at",
 )  # fmt: skip
-"""Fields that tell of one job's life; a new one begins without them."""
+"""Fields that tell of one job's life; a new one begins without them, and without the stamps of features."""
 
 
 class Carried(NamedTuple):
@@ -79,17 +81,20 @@ def carry_out(act: Act, jids: Sequence[str], at_s: float | None = None) -> Carri
     return Carried(tuple(done), tuple(jid for jid in jids if jid not in set(done)))
 
 
-def run_again(payload: Mapping[str, Any]) -> str:
+def run_again(payload: Mapping[str, Any]) -> str | None:
     """Enqueue a new job with the class, arguments and options of this one, at once. Return its jid.
 
-    It goes the way of push(), client middleware included. Raise SidekickError if it is refused or Redis is away.
+    It goes the way of push(), client middleware included: None if that refuses it, and there is no new job.
+    Raise SidekickError if it is no job or Redis is away.
     """
     if not isinstance(payload.get("class"), str) or not isinstance(payload.get("args"), list):
         raise SidekickError(_("The job has no class or no list of arguments: it cannot run again."))
-    fresh = {name: value for name, value in payload.items() if name not in _PAST}
+    past = {*_PAST, *(name for feature in load_features(get_settings()) for name in feature.stamps)}
+    fresh = {name: value for name, value in payload.items() if name not in past}
     fresh.setdefault("retry", True)
     fresh["queue"] = queue_of(fresh)
-    return enqueue([Request.of(fresh, None, "default", "immediately")])[0].jid
+    handle = enqueue([Request.of(fresh, None, "default", "immediately")])[0]
+    return handle.jid if handle.enqueued else None
 
 
 def payload_of(record: JobRecord) -> dict[str, Any] | None:

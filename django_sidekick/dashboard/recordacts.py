@@ -56,15 +56,17 @@ def carry_out(
 
 def _run_again(request: HttpRequest, act: Act, rows: Records) -> None:
     """A new job for each; where Redis fails, those that were enqueued are said and logged all the same."""
-    done, missed = [], 0
+    done, missed, refused = [], 0, 0
     try:
         for record in rows[:MOST_AT_ONCE]:
             payload = jobacts.payload_of(record)
             if payload is None:
                 missed += 1
                 continue
-            jobacts.run_again(payload)
-            done.append(record.jid)
+            if jobacts.run_again(payload) is None:
+                refused += 1
+            else:
+                done.append(record.jid)
     except SidekickError as error:
         messages.error(request, str(error))
     _log(request, act, done)
@@ -75,6 +77,13 @@ def _run_again(request: HttpRequest, act: Act, rows: Records) -> None:
             missed,
         )
         messages.warning(request, text % {"count": figure(missed)})
+    if refused:
+        text = ngettext(
+            "%(count)s job does not run again: a client middleware has refused it.",
+            "%(count)s jobs do not run again: a client middleware has refused them.",
+            refused,
+        )
+        messages.error(request, text % {"count": figure(refused)})
     if done:
         _say(request, act, len(done), 0)
 

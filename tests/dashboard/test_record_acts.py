@@ -60,6 +60,19 @@ def test_run_again_makes_a_new_job_of_each(three, redis, client, operator):
     assert not {"a", "c"} & {entry["jid"] for entry in pushed}
 
 
+def test_what_a_client_middleware_refuses_is_neither_counted_nor_logged(redis, history, client, operator, sidekick_settings):
+    sidekick_settings(HISTORY_DATABASE=history, CLIENT_MIDDLEWARE=["tests.dashboard.test_job.refusing_layer"])
+    for jid, args in (("a", [1]), ("b", [2])):
+        record(jid, database=history, job_class=NAME, args=args)
+
+    text = act(client, "run_again", "a", "b")
+
+    assert "1 job runs again." in text
+    assert "1 job does not run again: a client middleware has refused it." in text
+    assert [json.loads(raw)["args"] for raw in redis.lrange("queue:low", 0, -1)] == [[2]]
+    assert LogEntry.objects.get().object_id == "b"
+
+
 @pytest.mark.parametrize(("action", "moved"), [("kill", {"a"}), ("delete", {"a", "b"})])
 def test_what_destroys_is_asked_first_with_the_number(three, redis, client, destroyer, action, moved):
     asked = act(client, action, "a", "b")
