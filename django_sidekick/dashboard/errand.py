@@ -141,17 +141,27 @@ def mover(look: Look, act: str, at_s: float | None) -> Mover:
 
 def _is_meant(errand: Errand, member: Member, now_s: float) -> bool:
     """Leave what has come since it was asked for, what bears the new time already, and what does not match."""
-    if errand.asked_s < _arrived_s(errand.kept, member) <= now_s:
+    if came_since(errand.asked_s, errand.kept, member, now_s):
         return False
     return member.score != errand.at_s and errand.meant.takes_text(member.raw)
 
 
+def came_since(asked_s: float, kept: str, member: Member, now_s: float) -> bool:
+    """Tell whether a job came to where it is (retry, schedule, dead or queue) after it was asked for.
+
+    By what it says itself: what says nothing, or a time to come, counts as there.
+    """
+    return asked_s < _arrived_s(kept, member) <= now_s
+
+
 def _arrived_s(kept: str, member: Member) -> float:
-    """When a member came into its set; 0 if nothing says so."""
+    """When a member came into its set, or a job into its queue; 0 if nothing says so."""
     if kept == "dead":
         return member.score
     payload: dict[str, Any] = read(member.raw) or {}
     if kept == "schedule":
         return read_time_s(payload.get("created_at")) or 0.0
+    if kept == "queue":
+        return read_time_s(payload.get("enqueued_at") or payload.get("created_at")) or 0.0
     last = payload.get("retried_at") or payload.get("failed_at")
     return read_time_s(last) or 0.0

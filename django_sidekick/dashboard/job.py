@@ -120,7 +120,10 @@ class JobPage(LivePage):
             self._run_again(act)
             return None
         at_s = self._at_s() if act.name == "reschedule" else None
-        if jobacts.carry_out(act, [self.jid], at_s).done:
+        carried = jobacts.carry_out(act, [self.jid], at_s)
+        if trouble := carried.trouble or carried.refused.get(self.jid):
+            raise SidekickError(trouble)
+        if carried.done:
             acts.log(self.request, act, f"{self._name()} {self.jid}".strip(), object_id=self.jid)
             messages.success(self.request, _done(act))
         else:
