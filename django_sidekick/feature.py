@@ -34,6 +34,9 @@ class Feature:
     Those of a feature with `options` see only payloads that carry one of them.
     """
 
+    stamps: tuple[str, ...] = ()
+    """Payload fields that `client_middleware` writes for one push: a job that is run again goes out without them."""
+
     middleware: tuple[Layer, ...] = ()
     """Layers around `perform`; each sees the job."""
 

@@ -140,18 +140,6 @@ def text_name(position: int, text: bytes) -> str:
     return f"{position}|{digest(text)}"
 
 
-def clear(keys: Keys, name: str) -> list[Command]:
-    """Return what empties a queue and forgets its name, in one MULTI; the first reply is its size before.
-
-    Source: Sidekiq 8.1, Queue#clear.
-    """
-    return [
-        ("LLEN", keys.queue(name)),
-        ("UNLINK", keys.queue(name)),
-        ("SREM", keys.queues, name),
-    ]
-
-
 def pause(keys: Keys, name: str) -> list[Command]:
     """Return what lets no worker take from a queue; its reply is 0 if it was paused before."""
     return [("SADD", keys.paused, name)]

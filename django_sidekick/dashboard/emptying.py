@@ -1,4 +1,4 @@
-"""Clearing a queue whose jobs have a history: in slices, each with its events."""
+"""Clearing a queue: in slices, each with the events for the history, and nothing that came after the question."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from django_sidekick.broker import queues
 from django_sidekick.broker.look import Look
 from django_sidekick.broker.moving import Move, Source
 from django_sidekick.broker.sets import SLICE, Member, next_size
-from django_sidekick.dashboard.errand import FIRST_SLICE, Errand, mover
-from django_sidekick.wire.payload import read_time_s
-from django_sidekick.wire.shown import read
+from django_sidekick.dashboard.errand import FIRST_SLICE, Errand, came_since, mover
 
 
 def emptying(look: Look, name: str, errand: Errand) -> Iterator[Errand]:
     """Take out what waits in a queue, the next to run first, as errand.steps() does; what came since it was asked for stays.
 
-    A queue that is empty then is forgotten, as clear() of broker.queues does it.
+    What says when it came is its own `enqueued_at`; what says nothing counts as there. In no case are more taken
+    than there were. A queue that is empty then is forgotten. Source: Sidekiq 8.1, Queue#clear.
     """
     source, size = Source(look.keys.queue(name), "list"), FIRST_SLICE
     while not errand.is_over:
         texts = look.ask({"next": queues.next_to_run(look.keys, name, size)})["next"]
-        size = next_size([Member(raw, 0.0) for raw in texts], SLICE)
-        now_s = time.time()
-        meant = [raw for raw in texts if not errand.asked_s < _came_s(raw) <= now_s]
+        members = [Member(raw, 0.0) for raw in texts]
+        size, now_s = next_size(members, SLICE), time.time()
+        meant = [m.raw for m in members if not came_since(errand.asked_s, "queue", m, now_s)]
         meant = meant[: errand.total - errand.done]
         moved = mover(look, errand.act, None).move(source, [Move(raw) for raw in meant])
         is_over = not meant or errand.done + len(moved.done) >= errand.total
@@ -33,8 +32,3 @@ def emptying(look: Look, name: str, errand: Errand) -> Iterator[Errand]:
             look.run("forget_queue", [source.key, queues_key], [name])
         errand = errand._replace(done=errand.done + len(moved.done), is_over=is_over)
         yield errand
-
-
-def _came_s(raw: bytes) -> float:
-    payload = read(raw) or {}
-    return read_time_s(payload.get("enqueued_at") or payload.get("created_at")) or 0.0

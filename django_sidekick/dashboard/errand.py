@@ -1,4 +1,4 @@
-"""What is to be done to all jobs of a set that match a filter: in slices, from one request to the next."""
+"""What a person was asked about and has confirmed, no more and no less: at once, or in slices from one request to the next."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Errand(NamedTuple):
     """One act on all that match, and how far it has come. Only what was there when it was asked for is meant.
 
     It ends at the score `until`, the highest there was, or when `total` jobs are done. `at_s` is the new time
-    of a reschedule. Times and scores are epoch seconds.
+    of a reschedule. Times and scores are epoch seconds. `names`: what is meant, where a page has shown it one by one.
     """
 
     kept: str
@@ -51,10 +51,11 @@ class Errand(NamedTuple):
     place: Place = Place()
     is_over: bool = False
     entry: int | None = None
+    names: tuple[str, ...] = ()
 
     def token(self) -> str:
         """Return it as a field of a form: signed, so that nobody can ask for what was not confirmed."""
-        return signing.dumps(list(self), salt=_SALT)
+        return signing.dumps(list(self), salt=_SALT, compress=True)
 
     @classmethod
     def of(cls, token: str) -> Errand | None:
@@ -64,7 +65,13 @@ class Errand(NamedTuple):
         except signing.BadSignature:
             return None
         errand = cls(*fields)
-        return errand._replace(meant=Filter(*errand.meant), place=Place(*errand.place))
+        meant, place, names = Filter(*errand.meant), Place(*errand.place), tuple(errand.names)
+        return errand._replace(meant=meant, place=place, names=names)
+
+    @classmethod
+    def on(cls, kept: str, act: str, user: str, names: Sequence[str]) -> Errand:
+        """Return the errand on what bears these names, and on nothing else."""
+        return cls(kept, act, user, Filter(), time.time(), 0.0, len(names), names=tuple(names))
 
 
 def measure(look: Look, key: str, meant: Filter) -> tuple[int, float]:
@@ -134,17 +141,27 @@ def mover(look: Look, act: str, at_s: float | None) -> Mover:
 
 def _is_meant(errand: Errand, member: Member, now_s: float) -> bool:
     """Leave what has come since it was asked for, what bears the new time already, and what does not match."""
-    if errand.asked_s < _arrived_s(errand.kept, member) <= now_s:
+    if came_since(errand.asked_s, errand.kept, member, now_s):
         return False
     return member.score != errand.at_s and errand.meant.takes_text(member.raw)
 
 
+def came_since(asked_s: float, kept: str, member: Member, now_s: float) -> bool:
+    """Tell whether a job came to where it is (retry, schedule, dead or queue) after it was asked for.
+
+    By what it says itself: what says nothing, or a time to come, counts as there.
+    """
+    return asked_s < _arrived_s(kept, member) <= now_s
+
+
 def _arrived_s(kept: str, member: Member) -> float:
-    """When a member came into its set; 0 if nothing says so."""
+    """When a member came into its set, or a job into its queue; 0 if nothing says so."""
     if kept == "dead":
         return member.score
     payload: dict[str, Any] = read(member.raw) or {}
     if kept == "schedule":
         return read_time_s(payload.get("created_at")) or 0.0
+    if kept == "queue":
+        return read_time_s(payload.get("enqueued_at") or payload.get("created_at")) or 0.0
     last = payload.get("retried_at") or payload.get("failed_at")
     return read_time_s(last) or 0.0

@@ -120,7 +120,10 @@ class JobPage(LivePage):
             self._run_again(act)
             return None
         at_s = self._at_s() if act.name == "reschedule" else None
-        if jobacts.carry_out(act, [self.jid], at_s).done:
+        carried = jobacts.carry_out(act, [self.jid], at_s)
+        if trouble := carried.trouble or carried.refused.get(self.jid):
+            raise SidekickError(trouble)
+        if carried.done:
             acts.log(self.request, act, f"{self._name()} {self.jid}".strip(), object_id=self.jid)
             messages.success(self.request, _done(act))
         else:
@@ -138,6 +141,8 @@ class JobPage(LivePage):
         if payload is None:
             raise SidekickError(_("The job's arguments are not known any more."))
         jid = jobacts.run_again(payload)
+        if jid is None:
+            raise SidekickError(_("A client middleware has refused the job: it does not run again."))
         acts.log(self.request, act, f"{payload.get('class')} {self.jid} → {jid}", object_id=jid)
         link = format_html('<a href="{}">{}</a>', self.url("job", jid), jid)
         messages.success(self.request, format_html(_("The job runs again as {}."), link))

@@ -11,12 +11,17 @@ from django.conf import settings as django_settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from django_sidekick.broker.inspector import Inspector
 from django_sidekick.broker.look import get_look
 from django_sidekick.broker.moving import queue_of
+from django_sidekick.broker.sets import Member
 from django_sidekick.broker.whereabouts import Found, Location, seek
+from django_sidekick.conf import get_settings
 from django_sidekick.dashboard.acts import Act
+from django_sidekick.dashboard.errand import came_since
 from django_sidekick.dashboard.memory import recall
-from django_sidekick.exceptions import SidekickError
+from django_sidekick.exceptions import BrokerUnavailable, SidekickError
+from django_sidekick.feature import load_features
 from django_sidekick.jobs.calls import plain
 from django_sidekick.jobs.enqueue import enqueue
 from django_sidekick.jobs.moved import inspector_for
@@ -41,26 +46,62 @@ _PAST = (
     "jid", "at", "created_at", "enqueued_at", "failed_at", "retried_at", "retry_count", "error_class",
     "error_message", "error_backtrace", "discarded_at",
 )  # fmt: skip
-"""Fields that tell of one job's life; a new one begins without them."""
+"""Fields that tell of one job's life; a new one begins without them, and without the stamps of features."""
 
 
 class Carried(NamedTuple):
-    """What became of an act: the jids it was done to; the others were elsewhere, or in none of the places looked at."""
+    """What became of an act, each jid in one of these.
+
+    `missed`: elsewhere, or in none of the places looked at. `refused`: what it was to go to holds something else;
+    the values say what. `left`: not come to, for Redis went away, as `trouble` says.
+    """
 
     done: tuple[str, ...]
     missed: tuple[str, ...]
+    refused: Mapping[str, str]
+    left: tuple[str, ...]
+    trouble: str
 
 
-def carry_out(act: Act, jids: Sequence[str], at_s: float | None = None) -> Carried:
+def carry_out(
+    act: Act, jids: Sequence[str], at_s: float | None = None, asked_s: float | None = None
+) -> Carried:
     """Do retry_now, enqueue_now, kill, delete or reschedule to jobs, each where it is found; one atomic move each.
 
-    A job that has moved meanwhile is missed; done twice it changes nothing. What is deleted is discarded in the
-    history at once, for no page of Redis' can say it. Raise SidekickError if Redis is away, or a job's target holds something else.
+    A job that has moved meanwhile, or come to where it is after `asked_s`, is missed; done twice it changes nothing.
+    What is deleted is discarded in the history at once, for no page of Redis' can say it. Raise SidekickError if
+    Redis is away before anything was done.
     """
     look = get_look()
     found: Found = look.ask({"found": seek(look.keys, jids, within_s=SEARCH_S * 4)})["found"]
     now_s = round(time.time(), 3)
-    inspector = inspector_for(look, act.name, at_s, now_s)
+    places = {
+        jid: place
+        for jid, place in found.places.items()
+        if act.name in POSSIBLE[place.kind] and _was_there(place, asked_s, now_s)
+    }
+    move = _move(inspector_for(look, act.name, at_s, now_s), act, at_s)
+    done, refused, left, trouble = [], {}, [], ""
+    for jid, place in places.items():
+        if trouble:
+            left.append(jid)
+            continue
+        try:
+            if move(place):
+                done.append(jid)
+        except BrokerUnavailable as error:
+            trouble = str(error)
+            left.append(jid)
+        except SidekickError as error:
+            refused[jid] = str(error)
+    if act.name == "delete":
+        _discard(done, now_s)
+    met = {*done, *refused, *left}
+    missed = tuple(jid for jid in jids if jid not in met)
+    return Carried(tuple(done), missed, refused, tuple(left), trouble)
+
+
+def _move(inspector: Inspector, act: Act, at_s: float | None) -> Callable[[Location], bool]:
     moves: dict[str, Callable[[Location], bool]] = {
         "retry_now": inspector.retry,
         "enqueue_now": inspector.retry,
@@ -68,28 +109,23 @@ def carry_out(act: Act, jids: Sequence[str], at_s: float | None = None) -> Carri
         "delete": inspector.delete,
         "reschedule": lambda place: inspector.reschedule(place, at_s or 0.0),
     }
-    done = []
-    try:
-        for jid, place in found.places.items():
-            if act.name in POSSIBLE[place.kind] and moves[act.name](place):
-                done.append(jid)
-    finally:
-        if act.name == "delete":
-            _discard(done, now_s)
-    return Carried(tuple(done), tuple(jid for jid in jids if jid not in set(done)))
+    return moves[act.name]
 
 
-def run_again(payload: Mapping[str, Any]) -> str:
+def run_again(payload: Mapping[str, Any]) -> str | None:
     """Enqueue a new job with the class, arguments and options of this one, at once. Return its jid.
 
-    It goes the way of push(), client middleware included. Raise SidekickError if it is refused or Redis is away.
+    It goes the way of push(), client middleware included: None if that refuses it, and there is no new job.
+    Raise SidekickError if it is no job or Redis is away.
     """
     if not isinstance(payload.get("class"), str) or not isinstance(payload.get("args"), list):
         raise SidekickError(_("The job has no class or no list of arguments: it cannot run again."))
-    fresh = {name: value for name, value in payload.items() if name not in _PAST}
+    past = {*_PAST, *(name for feature in load_features(get_settings()) for name in feature.stamps)}
+    fresh = {name: value for name, value in payload.items() if name not in past}
     fresh.setdefault("retry", True)
     fresh["queue"] = queue_of(fresh)
-    return enqueue([Request.of(fresh, None, "default", "immediately")])[0].jid
+    handle = enqueue([Request.of(fresh, None, "default", "immediately")])[0]
+    return handle.jid if handle.enqueued else None
 
 
 def payload_of(record: JobRecord) -> dict[str, Any] | None:
@@ -111,6 +147,11 @@ def payload_of(record: JobRecord) -> dict[str, Any] | None:
     if _is_marked([record.args, record.kwargs]):
         fields["sk_encoded"] = True
     return fields
+
+
+def _was_there(place: Location, asked_s: float | None, now_s: float) -> bool:
+    member = Member(place.raw, place.score or 0.0)
+    return asked_s is None or not came_since(asked_s, place.kind, member, now_s)
 
 
 def _discard(jids: Sequence[str], at_s: float) -> None:

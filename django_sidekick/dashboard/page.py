@@ -98,11 +98,11 @@ class LivePage(View):
     def post(self, request: HttpRequest, **names: Any) -> HttpResponse:
         """Carry out an act; its failure is said, and changes nothing more."""
         act = ACTS.get(request.POST.get("action", ""))
+        if act and not request.user.has_perm(act.permission):
+            raise PermissionDenied
         if act is None or act.name not in self.acts:
             messages.error(request, _("Choose what is to be done."))
             return self.back()
-        if not request.user.has_perm(act.permission):
-            raise PermissionDenied
         try:
             return self.act(act) or self.back()
         except SidekickError as error:

@@ -16,7 +16,8 @@ from django_sidekick.broker.fleet import Process
 from django_sidekick.broker.look import Question, get_look
 from django_sidekick.dashboard import acts, names
 from django_sidekick.dashboard.acts import Act
-from django_sidekick.dashboard.page import LivePage
+from django_sidekick.dashboard.errand import Errand
+from django_sidekick.dashboard.errandpage import ErrandPage
 from django_sidekick.dashboard.show import figure
 
 LATE_S = 25.0
@@ -25,8 +26,11 @@ LATE_S = 25.0
 SIGNALS = {"quiet": fleet.QUIET, "stop": fleet.STOP}
 
 
-class ProcessesPage(LivePage):
-    """All processes. An act reaches those that are chosen, or with select_across all; never embedded ones."""
+class ProcessesPage(ErrandPage):
+    """All processes. An act reaches those that are chosen, or with select_across all; never embedded ones.
+
+    What has been confirmed reaches those that the question was about, and none that has started since.
+    """
 
     name = "processes"
     title = gettext_lazy("Processes")
@@ -52,15 +56,12 @@ class ProcessesPage(LivePage):
         }
 
     def act(self, act: Act) -> HttpResponse | None:
-        """Write the signal for each process that is meant; stopping is confirmed first."""
-        look, post = get_look(), self.request.POST
-        living = look.ask(self.questions())["processes"]
-        if post.get("select_across") == "1":
-            query = self.request.GET.get("q", "").strip()
-            meant = [p for p in living if _has(p, query) and not p.is_embedded]
-        else:
-            chosen = set(map(names.decoded, post.getlist("_selected_action")))
-            meant = [process for process in living if process.identity in chosen]
+        """Write the signal for each process that is meant; stopping, and what is done to all, is confirmed first."""
+        post, errand = self.request.POST, None
+        if "errand" in post and (errand := self.confirmed(act)) is None:
+            return None
+        meant = self._meant(errand)
+        is_asked = act.destroys or post.get("select_across") == "1"
         if embedded := [process for process in meant if process.is_embedded]:
             messages.error(
                 self.request,
@@ -68,16 +69,34 @@ class ProcessesPage(LivePage):
             )
         elif not meant:
             messages.warning(self.request, _("No process that lives is meant: nothing was done."))
-        elif act.destroys and post.get("post") != "yes":
+        elif is_asked and post.get("post") != "yes":
             return self._confirm(act, meant)
         else:
             self._ask(act, meant)
+            self._say_gone(errand.total - len(meant) if errand else 0)
         return None
 
+    def is_meant_by(self, kept: str) -> bool:
+        """Tell whether an errand is on processes."""
+        return kept == self.name
+
+    def _meant(self, errand: Errand | None) -> list[Process]:
+        look, post = get_look(), self.request.POST
+        living = look.ask({"processes": fleet.processes(look.keys)})["processes"]
+        if errand:
+            return [process for process in living if process.identity in errand.names]
+        if post.get("select_across") == "1":
+            query = self.request.GET.get("q", "").strip()
+            return [p for p in living if _has(p, query) and not p.is_embedded]
+        chosen = set(map(names.decoded, post.getlist("_selected_action")))
+        return [process for process in living if process.identity in chosen]
+
     def _confirm(self, act: Act, meant: list[Process]) -> HttpResponse:
-        answer = self.confirm(act, ", ".join(p.name for p in meant[:10]), len(meant))
+        what = ", ".join(p.name for p in meant[:10])
+        errand = Errand.on(self.name, act.name, str(self.request.user.pk), [p.identity for p in meant])
+        answer = self.confirm(act, what, len(meant), errand=errand.token())
         if isinstance(answer, TemplateResponse):
-            answer.template_name = "django_sidekick/stop.html"
+            answer.template_name = f"django_sidekick/{act.name}.html"
         return answer
 
     def _ask(self, act: Act, meant: list[Process]) -> None:
@@ -98,6 +117,13 @@ class ProcessesPage(LivePage):
                 len(meant),
             )
         messages.success(self.request, said % figure(len(meant)))
+
+    def _say_gone(self, gone: int) -> None:
+        if gone:
+            said = ngettext(
+                "%s process was not there any more.", "%s processes were not there any more.", gone
+            )
+            messages.warning(self.request, said % figure(gone))
 
 
 def sums(listed: list[Process]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from django.contrib import messages
@@ -11,10 +12,10 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from django_sidekick.broker import queues
 from django_sidekick.broker.look import Question, get_look
-from django_sidekick.broker.moving import Move, Source
+from django_sidekick.broker.moving import Move, Moved, Source
 from django_sidekick.dashboard import acts
 from django_sidekick.dashboard.acts import ACTS, Act
-from django_sidekick.dashboard.errand import mover
+from django_sidekick.dashboard.errand import Errand, mover
 from django_sidekick.dashboard.filters import Filter
 from django_sidekick.dashboard.paging import ROWS, page_asked, pages
 from django_sidekick.dashboard.queues import ERRAND, QueueActs
@@ -95,49 +96,58 @@ class QueuePage(QueueActs):
         }
 
     def act(self, act: Act) -> HttpResponse | None:
-        """Carry out an act on this queue, or delete the chosen jobs, or all that match the filter."""
+        """Carry out an act on this queue, or delete the chosen jobs, or all that match the filter.
+
+        What has been confirmed is done to the jobs that the question was about, wherever in the queue they are by then.
+        """
+        post = self.request.POST
+        is_across = post.get("select_across") == "1"
+        if is_across and not any(Filter.of(self.request.GET)):
+            act = ACTS["clear"] if act.name == "delete" else act
         if act.name != "delete":
             return self.act_on(act, self.queue)
-        if self.request.POST.get("select_across") == "1":
-            if not any(Filter.of(self.request.GET)):
-                return self.act_on(ACTS["clear"], self.queue)
-            texts = self._matching()
-            chosen = len(texts)
-        else:
-            names = list(dict.fromkeys(self.request.POST.getlist("_selected_action")))
-            look, chosen = get_look(), len(names)
-            texts = look.ask({"texts": queues.named(look.keys, self.queue, names)})["texts"]
-        if not chosen:
+        if "errand" in post:
+            if errand := self.confirmed(act):
+                self._delete(act, errand.names)
+            return None
+        names = self._matching() if is_across else list(dict.fromkeys(post.getlist("_selected_action")))
+        if not names:
             messages.warning(self.request, _("Select the jobs that are meant."))
-        elif self.request.POST.get("post") != "yes":
-            return self.confirm(act, _("queue %s") % text(self.queue), chosen)
+        elif post.get("post") == "yes":
+            self._delete(act, names)
         else:
-            self._delete(act, texts, chosen)
+            errand = Errand.on(ERRAND + self.queue, act.name, str(self.request.user.pk), names)
+            what = _("queue %s") % text(self.queue)
+            return self.confirm(act, what, len(names), errand=errand.token())
         return None
 
-    def _matching(self) -> list[bytes]:
+    def _matching(self) -> list[str]:
         look, meant = get_look(), Filter.of(self.request.GET)
-        waiting = look.ask({"w": queues.nearest(look.keys, self.queue)})["w"]
-        return [raw for raw in waiting.texts if meant.takes_text(raw)]
+        waiting: queues.Waiting = look.ask({"w": queues.nearest(look.keys, self.queue)})["w"]
+        texts = enumerate(waiting.texts, waiting.first)
+        return [queues.text_name(place, raw) for place, raw in texts if meant.takes_text(raw)]
 
-    def _delete(self, act: Act, texts: list[bytes], chosen: int) -> None:
+    def _delete(self, act: Act, names: Sequence[str]) -> None:
         look = get_look()
-        source = Source(look.keys.queue(self.queue), "list")
-        moved = mover(look, act.name, None).move(source, [Move(raw) for raw in texts])
+        texts = look.ask({"texts": queues.named(look.keys, self.queue, names)})["texts"]
+        source, moved = Source(look.keys.queue(self.queue), "list"), Moved()
+        try:
+            for part in mover(look, act.name, None).portions(source, [Move(raw) for raw in texts]):
+                moved = moved.and_also(part)
+        finally:
+            self._log_deleted(act, moved)
         done = len(moved.done)
-        if done == 1:
-            job = shown(moved.done[0].raw)
-            acts.log(self.request, act, f"{job.job_class} {job.jid}", object_id=job.jid)
-        elif done:
-            acts.log(self.request, act, _("queue %s") % text(self.queue) + f": {done:,}")
         if done:
             said = ngettext("%s job was deleted.", "%s jobs were deleted.", done) % figure(done)
             messages.success(self.request, said)
-        if gone := chosen - done:
-            said = ngettext(
-                "%s job was not there any more.", "%s jobs were not there any more.", gone
-            )
-            messages.warning(self.request, said % figure(gone))
+        self.say_gone(len(names) - done)
+
+    def _log_deleted(self, act: Act, moved: Moved) -> None:
+        if len(moved.done) == 1:
+            job = shown(moved.done[0].raw)
+            acts.log(self.request, act, f"{job.job_class} {job.jid}", object_id=job.jid)
+        elif moved.done:
+            acts.log(self.request, act, _("queue %s") % text(self.queue) + f": {len(moved.done):,}")
 
     def _buttons(self, wanted: list[str], number: int | None) -> list[tuple[Act, int | None]]:
         may = self.request.user.has_perm

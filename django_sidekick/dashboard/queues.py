@@ -20,8 +20,6 @@ from django_sidekick.dashboard.errand import Errand
 from django_sidekick.dashboard.errandpage import ErrandPage
 from django_sidekick.dashboard.filters import Filter
 from django_sidekick.dashboard.show import figure, text
-from django_sidekick.jobs import mirrored
-from django_sidekick.jobs.registry import JOBS
 
 ERRAND = "queue:"
 """Before a queue's name, in an errand."""
@@ -37,19 +35,22 @@ class QueueActs(ErrandPage):
         return kept.startswith(ERRAND)
 
     def act_on(self, act: Act, name: str) -> HttpResponse | None:
-        """Carry out an act on one queue; ask first, with the number, before it is cleared."""
+        """Carry out an act on one queue; ask first, with the number, before it is cleared.
+
+        Cleared is what waited when it was asked: what has been pushed since stays.
+        """
         if act.name != "clear":
             self._set_paused(act, name)
-        elif "errand" in self.request.POST:
-            errand = self.confirmed(act)
-            return self._empty(act, errand) if errand else None
-        elif self.request.POST.get("post") == "yes":
-            return self._clear(act, name)
-        else:
-            look = get_look()
-            size = look.ask({"size": queues.size(look.keys, name)})["size"]
-            return self.confirm(act, _("queue %s") % text(name), size)
-        return None
+            return None
+        if "errand" in self.request.POST:
+            confirmed = self.confirmed(act)
+            return self._empty(act, confirmed) if confirmed else None
+        look, asked_s, user = get_look(), time.time(), str(self.request.user.pk)
+        size = look.ask({"size": queues.size(look.keys, name)})["size"]
+        errand = Errand(ERRAND + name, act.name, user, Filter(), asked_s, 0.0, size)
+        if self.request.POST.get("post") == "yes":
+            return self._empty(act, errand)
+        return self.confirm(act, _("queue %s") % text(name), size, errand=errand.token())
 
     def _set_paused(self, act: Act, name: str) -> None:
         look = get_look()
@@ -66,25 +67,22 @@ class QueueActs(ErrandPage):
             said = _("1 queue goes on: jobs of %s are taken again, within 2 seconds.")
         messages.success(self.request, said % text(name))
 
-    def _clear(self, act: Act, name: str) -> HttpResponse | None:
-        """Clear at once, as Sidekiq does; where jobs have a history, in slices, so that it says what became of them."""
-        look, asked_s = get_look(), time.time()
-        if mirrored.is_mirrored(look.settings, JOBS):
-            size = look.ask({"size": queues.size(look.keys, name)})["size"]
-            user = str(self.request.user.pk)
-            return self._empty(act, Errand(ERRAND + name, act.name, user, Filter(), asked_s, 0.0, size))
-        deleted = count(look.change(queues.clear(look.keys, name))[0])
-        acts.log(self.request, act, _("queue %s") % text(name) + f": {deleted:,}")
-        self._say_deleted(name, deleted)
-        return None
-
     def _empty(self, act: Act, errand: Errand) -> HttpResponse | None:
         look, name = get_look(), errand.kept.removeprefix(ERRAND)
         line = (_("queue %s") % text(name))[:150]
         errand, progress = self.carry_out(act, errand, lambda e: emptying(look, name, e), line)
         if progress is None:
             self._say_deleted(name, errand.done)
+            self.say_gone(errand.total - errand.done)
         return progress
+
+    def say_gone(self, gone: int) -> None:
+        """Say how many of the jobs that were meant had been taken by then."""
+        if gone > 0:
+            said = ngettext(
+                "%s job was not there any more.", "%s jobs were not there any more.", gone
+            )
+            messages.warning(self.request, said % figure(gone))
 
     def _say_deleted(self, name: str, deleted: int) -> None:
         said = ngettext(

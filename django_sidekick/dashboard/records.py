@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
@@ -17,7 +18,6 @@ from django.utils.translation import gettext_lazy
 from django_sidekick.broker.lag import lag
 from django_sidekick.broker.look import get_look
 from django_sidekick.conf import get_settings
-from django_sidekick.dashboard import recordacts
 from django_sidekick.dashboard.acts import ACTS, DESTROY, OPERATE, VIEW
 from django_sidekick.dashboard.behind import behind
 from django_sidekick.dashboard.columns import (
@@ -28,6 +28,7 @@ from django_sidekick.dashboard.columns import (
     TimeFilter,
 )
 from django_sidekick.dashboard.memory import recall
+from django_sidekick.dashboard.recordacts import RecordActs
 from django_sidekick.dashboard.recordlist import RecordList
 from django_sidekick.dashboard.table import BoundedPaginator, Records
 from django_sidekick.exceptions import SidekickError
@@ -51,7 +52,7 @@ def _action(name: str) -> Action:
     needs = "destroy" if act.destroys else "operate"
 
     def run(kept: JobRecordAdmin, request: HttpRequest, rows: Records) -> HttpResponse | None:
-        return recordacts.carry_out(kept.admin_site, request, act, rows)
+        return RecordActs.of(kept.admin_site, request).begin(act, rows)
 
     run.__name__ = name
     return admin.action(description=act.label, permissions=[needs])(run)
@@ -73,7 +74,7 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic a
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     paginator = BoundedPaginator
-    actions = tuple(map(_action, ("retry_now", "run_again", "kill", "delete")))
+    actions = tuple(map(_action, RecordActs.acts))
     change_list_template = "django_sidekick/records.html"
 
     def get_queryset(self, request: HttpRequest) -> Records:
@@ -107,8 +108,10 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic a
             if not request.user.has_perm(act.permission):
                 raise PermissionDenied
         own = {"title": _("Jobs"), "behind": _behind(), **(extra_context or {})}
-        show: Callable[..., HttpResponse] = super().changelist_view
-        page, text = recall(lambda alias: show(request, own), None)
+        show: Callable[[], HttpResponse] = partial(super().changelist_view, request, own)
+        if "errand" in request.POST:  # it names its jobs, whatever the list shows by now
+            show = partial(RecordActs.of(self.admin_site, request).post, request)
+        page, text = recall(lambda _alias: show(), None)
         if page is not None:
             return page
         context = {**self.admin_site.each_context(request), **own, "text": text}

@@ -128,7 +128,9 @@ class SetActs(ErrandPage):
         line = f"{self.title} ({words})" if words else str(self.title)
         errand, progress = self.carry_out(act, errand, lambda e: steps(look, self.key(look), e), line)
         if progress is None:
-            self._say(act, errand.done, errand.refused, 0)
+            # a reschedule passes over what bears the new time already: that has not gone
+            gone = 0 if act.name == "reschedule" else errand.total - errand.done - errand.refused
+            self._say(act, errand.done, errand.refused, max(gone, 0))
         return progress
 
     def _say(self, act: Act, done: int, refused: int, gone: int) -> None:

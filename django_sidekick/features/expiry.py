@@ -31,7 +31,8 @@ def read_limit(value: Any) -> float | None:
 def stamp_expiry(call_next: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Add to `expires_in`, seconds, the field `expiry`: the last moment to begin, in epoch seconds.
 
-    A scheduled job's time counts from the moment it is scheduled for. The field stays on every re-push.
+    A scheduled job's time counts from the moment it is scheduled for. The field stays on every re-push
+    of the job; one that is run again, a new one, has its own.
     """
 
     def stamped(payload: dict[str, Any]) -> Any:
@@ -70,4 +71,5 @@ class Expiry(Feature):
     name = "expiry"
     options = MappingProxyType({"expires_in": read_limit})
     client_middleware = (stamp_expiry,)
+    stamps = ("expiry",)
     middleware = (drop_expired,)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from django.contrib.admin.models import LogEntry
+from django.contrib.admin.models import DELETION, LogEntry
 
-from tests.browser.stock import jid
+from django_sidekick.dashboard import errandpage
+from django_sidekick.models import JobRecord
+from tests.browser.stock import Stock, jid
 from tests.browser.test_acts import in_queue, in_set, jids
+from tests.dashboard.records import many, record
 
 ACTS = {
     ("retry_now", 101): lambda r: in_set(r, "retry") == jids(102, 103) and jids(101) <= in_queue(r, "default"),
@@ -57,6 +60,9 @@ def test_running_again_makes_another_job_of_the_same_arguments(visit, stock, red
     assert (new["class"], new["args"]) == ("shop.jobs.QuoteJob", [301, "an argument"])
     assert jid(301) in in_set(redis, "dead")
     assert new["jid"] in visitor.said()
+    entry = LogEntry.objects.get()
+    assert (entry.change_message, entry.object_id) == ("run_again", new["jid"])
+    assert entry.object_repr == f"shop.jobs.QuoteJob {jid(301)} → {new['jid']}"
 
 
 def test_the_page_tells_a_jobs_life(visit, stock):
@@ -120,3 +126,50 @@ def test_chosen_records_are_retried_by_the_admins_own_action(visit, stock, redis
 
     assert in_set(redis, "retry") == jids(102, 103)
     assert LogEntry.objects.get().change_message == "retry_now"
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["", "without JavaScript"])
+@pytest.mark.parametrize(("act", "dead"), [("kill", jids(101, 102, 301, 302)), ("delete", jids(301, 302))])
+def test_chosen_records_are_destroyed_after_a_question_with_their_number(visit, stock, redis, act, dead, scripts):
+    record(jid(102), state="retry", job_class="shop.jobs.ThumbnailJob")
+    visitor = visit(java_script_enabled=scripts)
+    page = visitor.open("records")
+    for number in (101, 102):
+        page.locator("#result_list tr").filter(has_text=jid(number)).locator("input[name=_selected_action]").check()
+    page.locator("select[name=action]").select_option(act)
+    with page.expect_navigation():
+        page.locator("button[name=index]").click()
+    assert "These are 2 jobs. Are you sure?" in page.locator("#content").inner_text()
+    assert in_set(redis, "retry") == jids(101, 102, 103)
+
+    visitor.confirm(act)
+
+    assert (in_set(redis, "retry"), in_set(redis, "dead")) == (jids(103), dead)
+    assert "2 jobs were" in visitor.said()
+    assert page.url.endswith(visitor.url("records"))
+    entry = LogEntry.objects.get()
+    assert (entry.change_message, entry.action_flag) == (act, DELETION)
+    assert entry.object_repr.startswith("2: ")
+    states = set(JobRecord.objects.filter(jid__in=jids(101, 102)).values_list("state", flat=True))
+    assert (states == {"discarded"}) == (act == "delete")
+
+
+def test_very_many_records_are_done_with_progress(visit, redis, monkeypatch):
+    monkeypatch.setattr(errandpage, "LONGEST_TURN_S", 0.0)  # one slice of 1,000 a request
+    many(1050, state="retry")
+    stock = Stock(redis)
+    stock.put("retry", 600, *map(stock.failed, range(1050)))
+    visitor = visit()
+    page = visitor.open("records", query="?state=retry")
+    page.locator("#action-toggle").check()
+    page.locator(".actions .question a").click()
+    page.locator("select[name=action]").select_option("delete")
+    with page.expect_navigation():
+        page.locator("button[name=index]").click()
+
+    page.locator("#content button[data-action=delete]").click()
+    page.wait_for_url("**/jobrecord/?state=retry")
+
+    assert "1,050 jobs were deleted." in visitor.said()
+    assert redis.zcard("retry") == 0
+    assert LogEntry.objects.get().object_repr == "Jobs: 1,050"

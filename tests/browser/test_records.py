@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
 from tests.browser.visitor import PHONE
@@ -76,3 +77,5 @@ def test_a_row_is_chosen_in_the_list_and_runs_again(visit, kept, redis):
     visitor.page.wait_for_selector(".messagelist .success")
     assert "1 job runs again." in visitor.page.inner_text(".messagelist")
     assert redis.llen("queue:low") == 1
+    entry = LogEntry.objects.get()
+    assert (entry.change_message, entry.object_id, entry.object_repr) == ("run_again", JID, JID)

@@ -52,7 +52,7 @@ def post(client: Any, name: str, action: str, query: str = "", **fields: Any) ->
 
 
 def confirmed(client: Any, name: str, answer: Any, query: str = "") -> Any:
-    """Send the form of a confirm page, or of a page of progress."""
+    """Send the form of a confirm page, or of a page of progress; `name` is a live page's, or a path."""
     html = answer.content.decode()
     form = html[html.index('<form method="post"') :]
     fields: dict[str, list[str]] = {}
@@ -62,7 +62,8 @@ def confirmed(client: Any, name: str, answer: Any, query: str = "") -> Any:
     button = re.search(r'name="action" value="([^"]+)"', form)
     if button:
         fields["action"] = [button[1]]
-    return client.post(f"{reverse(f'admin:sidekick_{name}')}{query}", fields)
+    path = name if name.startswith("/") else reverse(f"admin:sidekick_{name}")
+    return client.post(f"{path}{query}", fields)
 
 
 def messages_of(client: Any, name: str) -> str:

@@ -8,7 +8,9 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
+from django_sidekick.dashboard.errand import Errand
 from tests.dashboard.live import IDENTITY, beat, job, run
+from tests.dashboard.sets import confirmed, post
 from tests.dashboard.test_queues import said, words
 
 PROCESSES = reverse("admin:sidekick_processes")
@@ -70,11 +72,55 @@ def test_all_are_asked_but_embedded_ones_and_those_that_are_filtered_out(redis, 
         beat(redis, identity, embedded=identity == "b:2:f")
 
     page = client.get(PROCESSES + "?q=b:").content.decode()
-    client.post(PROCESSES + "?q=b:", {"action": "stop", "select_across": "1", "post": "yes"})
-    client.post(PROCESSES, {"action": "quiet", "select_across": "1"})
+    for act, query in (("stop", "?q=b:"), ("quiet", "")):
+        asked = post(client, "processes", act, query, select_across="1")
+        confirmed(client, "processes", asked, query)
 
     assert "Stop all (1)" in page
     assert [signals(redis, identity) for identity in others] == [[b"TSTP", b"TERM"], [], [b"TSTP"]]
+
+
+@pytest.mark.parametrize(("act", "signal"), [("quiet", b"TSTP"), ("stop", b"TERM")])
+def test_all_are_those_that_the_question_was_about(redis, client, destroyer, act, signal):
+    """Who has started since is left alone, who has ended is said."""
+    for identity in ("a:1:f", "a:2:f", "a:3:f"):
+        beat(redis, identity)
+
+    asked = post(client, "processes", act, select_across="1")
+    assert "3 processes will take no more jobs" in words(asked)
+    assert f"{act.title()} (3)" in words(asked)
+    assert redis.keys("*-signals") == []
+    redis.delete("a:2:f")
+    beat(redis, "a:4:f")
+    done = confirmed(client, "processes", asked)
+
+    assert sorted(redis.keys("*-signals")) == [b"a:1:f-signals", b"a:3:f-signals"]
+    assert signals(redis, "a:1:f") == signals(redis, "a:3:f") == [signal]
+    texts = said(client, done)
+    assert texts[0].startswith("2 processes are asked")
+    assert texts[1:] == ["1 process was not there any more."]
+    assert sorted(LogEntry.objects.values_list("object_repr", flat=True)) == ["a:1", "a:3"]
+
+
+def test_a_question_about_processes_is_answered_by_whom_it_was_asked_for_its_act(redis, client, destroyer):
+    beat(redis)
+    errand = Errand.on("processes", "stop", str(destroyer.pk), [IDENTITY])
+
+    for act, token in (("quiet", errand.token()), ("stop", errand._replace(user="0").token()), ("stop", errand._replace(kept="records").token()), ("stop", "x")):
+        done = post(client, "processes", act, errand=token, post="yes", select_across="1")
+        assert "ask again" in said(client, done)[0]
+
+    assert signals(redis) == []
+
+
+def test_who_may_destroy_and_not_operate_can_stop_all(redis, client, staff):
+    staff("view_jobrecord", "destroy_jobs")
+    beat(redis)
+
+    html = client.get(PROCESSES).content.decode()
+
+    assert "Stop all (1)" in html
+    assert "Quiet" not in html
 
 
 def test_an_embedded_process_cannot_be_stopped(redis, client, destroyer):

@@ -309,6 +309,36 @@ def test_what_runs_again_from_redis_keeps_its_options_and_not_its_past(redis, cl
     assert redis.zcard("dead") == 1
 
 
+@pytest.mark.parametrize("ago_s", [1000, -1000])
+def test_what_runs_again_has_as_long_to_begin_as_any_new_job(redis, client, operator, ago_s):
+    redis.zadd("dead", {job(expires_in=60, expiry=time.time() - ago_s): 5})
+
+    act(client, "run_again")
+
+    payload = json.loads(redis.lrange("queue:low", 0, -1)[0])
+    assert payload["expires_in"] == 60
+    assert 0 < payload["expiry"] - time.time() <= 60
+
+
+def refusing_layer(call_next):
+    def refusing(payload):
+        return None if payload["args"] == [1] else call_next(payload)
+
+    return refusing
+
+
+def test_what_a_client_middleware_refuses_does_not_run_again_and_that_is_said(redis, history, client, operator, sidekick_settings):
+    sidekick_settings(HISTORY_DATABASE=history, CLIENT_MIDDLEWARE=[f"{__name__}.refusing_layer"])
+    record(database=history, job_class=NAME)
+
+    text = act(client, "run_again")
+
+    assert "A client middleware has refused the job" in text
+    assert "runs again as" not in text
+    assert redis.keys("queue*") == []
+    assert not LogEntry.objects.exists()
+
+
 @pytest.mark.parametrize("args", [None, {"no": "list"}])
 def test_arguments_that_were_not_kept_cannot_run_again(redis, client, operator, args):
     record(args=args)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import quote
 
 import pytest
 from django.urls import reverse
@@ -9,13 +10,14 @@ from django_sidekick.broker.look import get_look
 from django_sidekick.broker.numbers import Numbers, numbers
 from tests.conftest import free_port
 
-PAGES = ["overview", "queues", "busy", "retries", "scheduled", "dead", "processes", "metrics", "search"]
+PAGES = ["overview", "queues", "busy", "retries", "scheduled", "dead", "processes", "metrics", "search", "queue", "job"]
+ARGS = {"queue": ["low"], "job": ["a" * 24]}
 
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("site", ["admin", "own"])
 def test_a_page_opens_on_any_admin_site_for_who_may_see_jobs(redis, client, viewer, page, site):
-    answer = client.get(reverse(f"admin:sidekick_{page}", current_app=site))
+    answer = client.get(reverse(f"admin:sidekick_{page}", args=ARGS.get(page), current_app=site))
 
     assert answer.status_code == 200
     assert f"/{site}/django_sidekick/live/" in answer.content.decode()
@@ -23,9 +25,10 @@ def test_a_page_opens_on_any_admin_site_for_who_may_see_jobs(redis, client, view
 
 @pytest.mark.parametrize("page", PAGES)
 def test_who_may_not_see_jobs_gets_403_and_who_is_not_logged_in_the_login(redis, client, staff, page):
-    url = reverse(f"admin:sidekick_{page}")
+    url = reverse(f"admin:sidekick_{page}", args=ARGS.get(page))
 
-    assert client.get(url).headers["Location"].startswith("/admin/login/")
+    for asked in (url, f"{url}?live=1"):
+        assert client.get(asked).headers["Location"] == f"/admin/login/?next={quote(asked)}"
     staff()
     assert client.get(url).status_code == 403
 

@@ -3,14 +3,18 @@ from __future__ import annotations
 import html
 import json
 import re
+import time
 
 import pytest
+import redis as redis_py
 from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
 from django_sidekick.broker import queues
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.look import get_look
+from django_sidekick.dashboard import queue
+from tests.conftest import RedisServer, wait_until
 from tests.dashboard.live import beat, enqueue, job, round_trips
 
 QUEUES = reverse("admin:sidekick_queues")
@@ -23,6 +27,11 @@ def words(answer):
 
 def names_of(answer):
     return re.findall(r'name="_selected_action" value="([^"]+)"', answer.content.decode())
+
+
+def hidden_in(answer):
+    """What a confirm page's form sends."""
+    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', answer.content.decode()))
 
 
 def said(client, answer):
@@ -93,7 +102,7 @@ def test_a_queue_is_cleared_after_it_was_confirmed_with_the_number(redis, client
     asked = client.post(url, {"action": "clear", "_selected_action": "low"})
     assert "These are 1,234 jobs." in words(asked)
     assert redis.llen("queue:low") == 1234
-    done = client.post(url, dict(re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', asked.content.decode())))
+    done = client.post(url, hidden_in(asked))
 
     assert redis.keys("queue:*") == [b"queue:high"]
     assert redis.smembers("queues") == {b"high"}
@@ -216,6 +225,97 @@ def test_all_that_match_are_deleted_and_nothing_else(redis, client, destroyer):
 
     assert {json.loads(raw)["class"] for raw in redis.lrange("queue:low", 0, -1)} == {"B"}
     assert redis.llen("queue:low") == 150
+
+
+def test_all_that_match_are_those_that_the_question_was_about(redis, client, destroyer):
+    """Workers have taken some of them; what has come into sight since, and is of the same class, was never shown."""
+    enqueue(redis, *(job(job_class=name, jid=f"{number:024}") for number, name in enumerate(["A", "B"] * 600)))
+    url = LOW + "?class=A"
+
+    asked = client.post(url, {"action": "delete", "select_across": "1"})
+    assert "These are 500 jobs" in words(asked)
+    for _ in range(200):
+        redis.rpop("queue:low")
+    enqueue(redis, job(job_class="A", jid="new"))
+    done = client.post(url, hidden_in(asked))
+
+    left = [json.loads(raw)["jid"] for raw in redis.lrange("queue:low", 0, -1) if json.loads(raw)["class"] == "A"]
+    assert left == ["new", *(f"{number:024}" for number in range(1198, 998, -2))]
+    assert said(client, done) == ["400 jobs were deleted.", "100 jobs were not there any more."]
+    assert LogEntry.objects.get().object_repr == "queue low: 400"
+
+
+@pytest.mark.parametrize("history", ["finished", "off"])
+@pytest.mark.parametrize(("url", "form"), [(QUEUES, {"action": "clear", "_selected_action": "low"}), (LOW, {"action": "clear"}), (LOW, {"action": "delete", "select_across": "1"})])
+def test_a_clear_takes_what_waited_when_it_was_asked(redis, client, destroyer, sidekick_settings, history, url, form):
+    sidekick_settings(HISTORY=history)
+    enqueue(redis, *(job(jid=f"{number:024}", ago_s=5) for number in range(300)))
+
+    asked = client.post(url, form)
+    asked_s = time.time()
+    assert "Clear (300)" in words(asked)
+    for _ in range(120):
+        redis.rpop("queue:low")
+    wait_until(lambda: time.time() > asked_s + 0.002, "another millisecond")
+    enqueue(redis, *(job(jid=f"new{number}") for number in range(150)))
+    done = client.post(url, hidden_in(asked))
+
+    left = [json.loads(raw)["jid"] for raw in redis.lrange("queue:low", 0, -1)]
+    assert left == [f"new{number}" for number in reversed(range(150))]
+    assert redis.smembers("queues") == {b"low"}
+    assert said(client, done) == ["Queue low: 180 jobs were deleted.", "120 jobs were not there any more."]
+    entry = LogEntry.objects.get()
+    assert (entry.change_message, entry.object_repr) == ("clear", "queue low: 180")
+
+
+def test_of_jobs_that_do_not_say_when_they_came_no_more_are_cleared_than_there_were(redis, client, destroyer):
+    enqueue(redis, *map(str, range(20)))
+
+    asked = client.post(LOW, {"action": "clear"})
+    enqueue(redis, *(f"new{number}" for number in range(20)))
+    client.post(LOW, hidden_in(asked))
+
+    assert redis.lrange("queue:low", 0, -1) == [b"new%d" % number for number in reversed(range(20))]
+
+
+def test_what_was_asked_on_one_queue_is_not_done_on_another(redis, client, destroyer):
+    enqueue(redis, job())
+    enqueue(redis, job(), queue="high")
+    high = reverse("admin:sidekick_queue", args=["high"])
+
+    for form in ({"action": "clear"}, {"action": "delete", "_selected_action": names_of(client.get(LOW))}):
+        done = client.post(high, hidden_in(client.post(LOW, form)))
+        assert "ask again" in said(client, done)[0]
+
+    assert (redis.llen("queue:low"), redis.llen("queue:high")) == (1, 1)
+
+
+def test_when_redis_goes_away_half_way_the_log_says_how_far_it_came(client, destroyer, sidekick_settings, monkeypatch):
+    server, real = RedisServer(), queue.mover
+
+    def cut_off(*args):
+        mover = real(*args)
+        portions = mover.portions
+
+        def one(*args):
+            yield next(portions(*args))
+            server.stop()
+            mover._run("move", ["a"] * 5, [])
+
+        mover.portions = one
+        return mover
+
+    try:
+        sidekick_settings(REDIS=server.url)
+        with redis_py.Redis.from_url(server.url) as own:
+            enqueue(own, *(job(jid=f"{number:024}") for number in range(250)))
+            asked = client.post(LOW + "?class=HardJob", {"action": "delete", "select_across": "1"})
+            monkeypatch.setattr(queue, "mover", cut_off)
+            done = client.post(LOW + "?class=HardJob", hidden_in(asked))
+        assert "is away" in said(client, done)[0]
+        assert LogEntry.objects.get().object_repr == "queue low: 100"
+    finally:
+        server.close()
 
 
 def test_beside_a_filter_nobody_clears_what_is_not_shown(redis, client, destroyer):

@@ -139,6 +139,20 @@ def test_what_came_after_the_question_is_not_meant(redis, client, destroyer, nam
     assert "11 jobs" in messages_of(client, name)
 
 
+@pytest.mark.parametrize(("name", "action"), ACTS)
+def test_what_has_gone_since_the_question_is_passed_over_and_said(redis, client, destroyer, name, action):
+    raws = fill(redis, SETS[name], range(1, 11))
+    answer = post(client, name, action, select_across="1", **LATER)
+    redis.zrem(SETS[name], *raws[2:5])
+
+    confirmed(client, name, answer)
+
+    said = messages_of(client, name)
+    assert "7 jobs" in said
+    assert ("3 jobs were not there any more." in said) == (action != "reschedule")
+    assert LogEntry.objects.get().object_repr.endswith(": 7")
+
+
 def test_a_form_sent_again_does_nothing_twice(redis, client, destroyer):
     fill(redis, "retry", range(1, 251))
     answer = post(client, "retries", "retry_now", select_across="1")

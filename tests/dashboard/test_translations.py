@@ -91,7 +91,7 @@ FORMS = [
     (QUEUE, {"action": "clear", "post": "yes"}), (f"{QUEUE}?q=HardJob", {"action": "delete", "select_across": "1", "post": "yes"}),
     (page("sidekick_queue", "high"), {"action": "resume"}),
     (page("sidekick_queues"), {"action": "pause"}), (page("sidekick_overview"), {}),
-    (page("sidekick_processes"), {"action": "stop", "select_across": "1"}), (page("sidekick_processes"), {"action": "quiet", "select_across": "1"}),
+    (page("sidekick_processes"), {"action": "stop", "select_across": "1"}), *[(page("sidekick_processes"), {"action": "quiet", "select_across": "1", **yes}) for yes in ({}, {"post": "yes"})],
     (page("sidekick_processes"), {"action": "stop", "select_across": "1", "post": "yes"}),
     (page("sidekick_processes"), {"action": "stop", "_selected_action": ["host:13:abcdefabcdef"]}), (page("sidekick_processes"), {"action": "stop"}),
     *[(page("sidekick_retries"), {"action": name, "select_across": "1"}) for name in ("retry_now", "kill", "delete", "clear")],
