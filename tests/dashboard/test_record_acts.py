@@ -206,7 +206,7 @@ def test_a_job_whose_queue_is_no_list_stays_and_the_others_are_done(three, redis
 
 @pytest.mark.parametrize(("most", "logged"), [(1000, "a"), (1, "Jobs: 1")])
 def test_when_redis_goes_away_half_way_the_log_and_the_page_say_how_far_it_came(history, client, operator, sidekick_settings, monkeypatch, most, logged):
-    server, real = RedisServer(), jobacts.hand
+    server, real = RedisServer(), jobacts.inspector_for
 
     def cut_off(*args):
         inspector = real(*args)
@@ -215,7 +215,7 @@ def test_when_redis_goes_away_half_way_the_log_and_the_page_say_how_far_it_came(
         return inspector
 
     monkeypatch.setattr(recordacts, "MOST_AT_ONCE", most)
-    monkeypatch.setattr(jobacts, "hand", cut_off)
+    monkeypatch.setattr(jobacts, "inspector_for", cut_off)
     try:
         sidekick_settings(REDIS=server.url, HISTORY_DATABASE=history)
         with redis_py.Redis.from_url(server.url) as own:
