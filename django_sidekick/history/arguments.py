@@ -72,7 +72,7 @@ def _unwrapped(payload: dict[str, Any]) -> tuple[str, Any, Any]:
     try:
         return ruby.unwrap(payload)
     except (DeserializationError, RecursionError):
-        return ruby.class_name(payload), payload["args"], None
+        return ruby.job_name(payload), payload["args"], None
 
 
 def _redacted(args: list[Any], kwargs: Any, names: frozenset[str], job_class: type[Any]) -> tuple[Any, Any]:

@@ -100,10 +100,7 @@ def _is_kept(payload: Mapping[str, Any], settings: Settings, levels: Mapping[str
 
 def level_of(payload: Mapping[str, Any], settings: Settings, levels: Mapping[str, str]) -> str:
     """Return the level of a job's class, by the name of what is inside Active Job's wrapper."""
-    name = payload.get("class")
-    if name in ruby.WRAPPERS:
-        name = payload.get("wrapped")
-    return levels.get(name, settings.history) if type(name) is str else settings.history
+    return levels.get(ruby.job_name(payload), settings.history) if levels else settings.history
 
 
 def is_sampled(jid: object, share: float) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django_sidekick.exceptions import UnknownJob
 from django_sidekick.wire import ruby
+from django_sidekick.wire.payload import said
 
 JOBS: dict[str, type[Any]] = {}
 LEVEL_BY_CLASS: dict[str, str] = {}
@@ -31,7 +32,7 @@ def resolve(name: str) -> type[Any]:
 
 def job_of(payload: dict[str, Any]) -> Any:
     """Return the job of a payload, one wrapped by Active Job too. Raise UnknownJob, or what its class raises."""
-    job = resolve(ruby.class_name(payload) if ruby.is_wrapped(payload) else payload["class"])()
+    job = resolve(ruby.job_name(payload) if ruby.is_wrapped(payload) else payload["class"])()
     job.payload = payload
     return job
 
@@ -42,8 +43,8 @@ class Stranger:
     def __init__(self, payload: dict[str, Any], error: Exception) -> None:
         self.payload = payload
         self.error = error
-        self.jid = str(payload.get("jid"))
-        self.name = str(payload.get("wrapped") or payload["class"])
+        self.jid = said(payload.get("jid", ""))
+        self.name = ruby.job_name(payload)
 
 
 def refuse(job: Stranger) -> None:

@@ -24,15 +24,21 @@ _EXACT_PARTS = frozenset({"seconds", "minutes", "hours", "days", "weeks"})
 """Parts of a duration that are always as long: a month is not."""
 
 
-def is_wrapped(payload: dict[str, Any]) -> bool:
+def is_wrapped(payload: Mapping[str, Any]) -> bool:
     """Tell whether the payload is Active Job's wrapper with its job inside."""
-    args = payload["args"]
-    return payload["class"] in WRAPPERS and len(args) == 1 and isinstance(args[0], dict)
+    args = payload.get("args")
+    return payload["class"] in WRAPPERS and isinstance(args, list) and len(args) == 1 and isinstance(args[0], dict)
 
 
-def class_name(payload: dict[str, Any]) -> str:
-    """Return the name of the job inside the wrapper."""
-    return str(payload.get("wrapped") or payload["args"][0].get("job_class") or payload["class"])
+def job_name(payload: Mapping[str, Any]) -> str:
+    """Return a job's name; inside Active Job's wrapper that of the job, as `wrapped` or the wrapped hash says. Never raise.
+
+    The payload has a text as its `class`.
+    """
+    named = [payload.get("wrapped")]
+    if is_wrapped(payload):
+        named.append(payload["args"][0].get("job_class"))
+    return next((name for name in named if isinstance(name, str) and name), str(payload["class"]))
 
 
 def unwrap(payload: dict[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:
@@ -48,7 +54,7 @@ def unwrap(payload: dict[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:
     keywords: dict[str, Any] = {}
     if arguments and isinstance(arguments[-1], dict) and _KEYWORDS in arguments[-1]:
         keywords = _plain(arguments.pop())
-    return class_name(payload), [_plain(value) for value in arguments], keywords
+    return job_name(payload), [_plain(value) for value in arguments], keywords
 
 
 def _plain(value: Any) -> Any:

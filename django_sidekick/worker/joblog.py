@@ -16,6 +16,7 @@ from asgiref.sync import iscoroutinefunction
 from django.utils.decorators import sync_and_async_middleware
 
 from django_sidekick.wire.payload import said
+from django_sidekick.wire.ruby import job_name
 
 WRITE_EVERY_S = 0.02
 LONGEST_BACKLOG = 100_000
@@ -71,7 +72,7 @@ class JobLog:
     def _note_start(self, job: Any) -> Run:
         payload = job.payload
         began = time.time()
-        name = payload.get("wrapped") or payload["class"]
+        name = job_name(payload) if "wrapped" in payload else payload["class"]
         run = began, threading.get_native_id(), name, payload.get("jid"), payload.get("queue")
         self._note((run, began, "start", None))
         return run

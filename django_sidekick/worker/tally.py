@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from django_sidekick.exceptions import Shutdown, UnknownJob
 from django_sidekick.wire.outcome import Delivery, Outcome
 from django_sidekick.wire.payload import parse, scrub
+from django_sidekick.wire.ruby import job_name
 
 BUCKETS_MS = (
     20, 30, 45, 65, 100, 150, 225, 335, 500, 750, 1100, 1700, 2500, 3800, 5750, 8500, 13000,
@@ -48,9 +49,7 @@ class Tally:
             if error is not None and isinstance(error, UnknownJob):
                 self.unknown += 1
                 continue
-            name = payload.get("wrapped")
-            if type(name) is not str or not name:
-                name = payload["class"]
+            name = job_name(payload) if "wrapped" in payload else payload["class"]
             try:
                 counts = classes[name]
             except KeyError:

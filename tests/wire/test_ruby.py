@@ -36,7 +36,7 @@ def test_a_record_of_rubys_is_an_error_that_names_it(nested):
 
     with pytest.raises(DeserializationError, match="gid://shop/Order/1"):
         ruby.unwrap({**WRAPPED, "args": [inner]})
-    assert ruby.class_name({**WRAPPED, "args": [inner]}) == "CleanUpJob"
+    assert ruby.job_name({**WRAPPED, "args": [inner]}) == "CleanUpJob"
 
 
 def test_a_malformed_wrapper_is_an_ordinary_class():
