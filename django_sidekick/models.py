@@ -158,11 +158,14 @@ class HistoryCursor(models.Model):
         return f"{self.stream} at {self.position}"
 
 
-class Live(models.Model):
-    """No table: the entry on the admin's index under which the live pages stand."""
+class Live(JobRecord):
+    """No table of its own: the entry on the admin's index under which the live pages stand.
+
+    A proxy, for of those dumpdata, flush and their like know that they hold no rows.
+    """
 
     class Meta:
-        managed = False
+        proxy = True
         default_permissions = ()
         verbose_name = _("live")
         verbose_name_plural = _("live")

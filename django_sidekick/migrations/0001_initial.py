@@ -14,18 +14,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Live',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-            ],
-            options={
-                'verbose_name': 'live',
-                'verbose_name_plural': 'live',
-                'managed': False,
-                'default_permissions': (),
-            },
-        ),
-        migrations.CreateModel(
             name='HistoryCursor',
             fields=[
                 ('stream', models.CharField(max_length=255, primary_key=True, serialize=False)),
@@ -88,5 +76,19 @@ class Migration(migrations.Migration):
                 'ordering': ('finished_at', 'pk'),
                 'default_permissions': (),
             },
+        ),
+        migrations.CreateModel(
+            name='Live',
+            fields=[
+            ],
+            options={
+                'verbose_name': 'live',
+                'verbose_name_plural': 'live',
+                'proxy': True,
+                'default_permissions': (),
+                'indexes': [],
+                'constraints': [],
+            },
+            bases=('django_sidekick.jobrecord',),
         ),
     ]
