@@ -1,4 +1,7 @@
-"""`make screenshots`: every page of the running demo, light and dark, into docs/screenshots/."""
+"""`make screenshots`: every page of the running demo, light and dark, into docs/screenshots/.
+
+With names of pages behind `python -m testproject.screenshots`, those alone.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +32,7 @@ READY_WITHIN_S = 90
 PAGES = {
     "overview": "", "queues": "queues/", "queue": "queues/newsletter/", "busy": "busy/", "retries": "retries/",
     "scheduled": "scheduled/", "dead": "dead/", "processes": "processes/", "metrics": "metrics/",
+    "search": "search/?q=order",
 }  # fmt: skip
 A_FAILING_JOB = "#content tr:has-text('ReportStockJob') a.sk-jid"
 READY = """async () => {
@@ -74,8 +78,8 @@ def demo() -> Iterator[Demo]:
         process.communicate()
 
 
-def take(browser: Browser, shown: Demo) -> None:
-    """Log in, wait until there is something of everything, and take all pictures."""
+def take(browser: Browser, shown: Demo, names: Collection[str] = ()) -> None:
+    """Log in, wait until there is something of everything, and take the pictures of these pages, or all."""
     page = browser.new_page(viewport={"width": WIDTH, "height": LEAST_HEIGHT})
     page.goto(f"{shown.admin}login/?next={shown.live}")
     page.fill("[name=username]", shown.name)
@@ -86,10 +90,12 @@ def take(browser: Browser, shown: Demo) -> None:
     page.goto(addresses["retries"])
     addresses["job"] = str(page.locator(A_FAILING_JOB).first.evaluate("link => link.href"))
     addresses["jobs"] = f"{shown.admin}django_sidekick/jobrecord/"
-    for name, address in addresses.items():
-        page.goto(address)
+    for name in names or addresses:
+        page.goto(addresses[name])
         for theme in ("light", "dark"):
             _shoot(page, f"{name}-{theme}", theme)
+    if names:
+        return
     page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
     page.goto(addresses["retries"])
     _shoot(page, "phone-light", "light")
@@ -118,10 +124,10 @@ def _shoot(page: Page, name: str, theme: str) -> None:
 
 
 def main() -> None:
-    """Take them all."""
+    """Take them all, or those that are named."""
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright, demo() as shown:
-        take(launch(playwright), shown)
+        take(launch(playwright), shown, sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class MariaDB:
     def answers(self) -> bool:
         try:
             link = pymysql.connect(unix_socket=str(self.folder / "socket"), user="root")
-        except pymysql.err.OperationalError:
+        except pymysql.OperationalError:  # not that of pymysql.err, which Django's backend loads a second time
             return False
         with link, link.cursor() as cursor:
             cursor.execute("CREATE DATABASE IF NOT EXISTS mirror CHARACTER SET utf8mb4")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from django_sidekick.broker import scripts
 from django_sidekick.broker.keys import PROCESS_TTL_S, Keys
 from django_sidekick.broker.look import Command, Question
 from django_sidekick.broker.numbers import count, names_in, pairs_in
@@ -14,7 +15,7 @@ from django_sidekick.wire.payload import scrub
 from django_sidekick.wire.shown import read, word
 
 MOST_LISTED = 1_000
-"""Processes, and running jobs of one process, that a page reads."""
+"""Processes that a page reads, those whose identities come first; and running jobs, of all of them together."""
 
 QUIET, STOP = "TSTP", "TERM"
 FIELDS = ("info", "concurrency", "busy", "beat", "quiet", "rss", "rtt_us")
@@ -62,11 +63,12 @@ class Running(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What all processes run, as of their last beats; `is_whole` unless one runs more than a page reads."""
+    """What processes run, as of their last beats: of `total` jobs, those that were read; `known` processes there are."""
 
     processes: list[Process]
     running: list[Running]
-    is_whole: bool
+    total: int
+    known: int
 
 
 def identities(keys: Keys) -> list[Command]:
@@ -98,20 +100,29 @@ def processes(keys: Keys) -> Question:
     return [p._replace(asked=asked[p.identity]) for p in described(names, replies[: len(names)])]
 
 
-def work(keys: Keys) -> Question:
-    """Ask for Work, the longest run first, in two round trips."""
-    names = names_in((yield identities(keys))[0])[:MOST_LISTED]
-    scans: list[Command] = [("HSCAN", keys.work(name), 0, "COUNT", MOST_LISTED) for name in names]
-    replies = yield [*describing(keys, names), *scans]
-    running: list[Running] = []
-    is_whole = True
-    for name, reply in zip(names, replies[len(names) :], strict=True):
-        if isinstance(reply, list):
-            cursor, entries = reply
-            is_whole = is_whole and cursor == b"0"
-            running += [_running(name, *entry) for entry in pairs_in(entries)]
+def known(keys: Keys) -> Question:
+    """Ask how many processes there are, or were until a minute ago, in one round trip."""
+    return count((yield [("SCARD", keys.processes)])[0])
+
+
+def work(keys: Keys, identity: str = "") -> Question:
+    """Ask for Work, the longest run first, in two round trips; with an identity, for what that process runs."""
+    everyone = names_in((yield identities(keys))[0])
+    names = everyone[:MOST_LISTED]
+    asked = [name for name in everyone if name == identity] if identity else names
+    lists = [keys.work(name) for name in asked]
+    replies = yield [
+        *describing(keys, names),
+        ("EVAL", scripts.load("work").text, len(lists), *lists, MOST_LISTED),
+    ]
+    total, *entries = replies[-1] if isinstance(replies[-1], list) else [0]
+    running = [
+        _running(name, *entry)
+        for name, flat in zip(asked, entries, strict=False)
+        for entry in pairs_in(flat)
+    ]
     running.sort(key=lambda job: (math.inf if job.since_s is None else job.since_s, job.thread))
-    return Work(described(names, replies[: len(names)]), running, is_whole)
+    return Work(described(names, replies[:-1]), running, total, len(everyone))
 
 
 def signal(keys: Keys, identity: str, name: str) -> list[Command]:

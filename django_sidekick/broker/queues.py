@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from django_sidekick.broker import fleet
@@ -28,6 +28,15 @@ class Queue(NamedTuple):
     threads: int
 
 
+class Listed(NamedTuple):
+    """A page of queues by name: of `matching` ones, of `known` ones; read by the first 1,000 of `processes`."""
+
+    queues: list[Queue]
+    matching: int
+    known: int
+    processes: int
+
+
 class Waiting(NamedTuple):
     """Jobs of one queue, the next to run first, and the position of the first of them, from 1."""
 
@@ -37,16 +46,21 @@ class Waiting(NamedTuple):
     is_paused: bool
 
 
-def queues(keys: Keys) -> Question:
-    """Ask for the list of Queue by name, paused ones without jobs included, in two round trips."""
+def queues(
+    keys: Keys, takes: Callable[[str], bool] = lambda name: True, page: int = 1, rows: int = MOST_READ
+) -> Question:
+    """Ask for Listed, paused queues without jobs included, in two round trips; pages from 1, the last one for any beyond it."""
     replies = yield [
         ("SMEMBERS", keys.queues),
         ("SMEMBERS", keys.paused),
         *fleet.identities(keys),
     ]
-    known, paused, names = map(names_in, replies)
-    names = names[: fleet.MOST_LISTED]
-    listed = sorted({*known, *paused})
+    pushed, paused, everyone = map(names_in, replies)
+    names = everyone[: fleet.MOST_LISTED]
+    known = sorted({*pushed, *paused})
+    meant = [name for name in known if takes(name)]
+    first = (min(page, max(-(-len(meant) // rows), 1)) - 1) * rows
+    listed = meant[first : first + rows]
     commands: list[Command] = []
     for name in listed:
         commands += [("LLEN", keys.queue(name)), ("LINDEX", keys.queue(name), -1)]
@@ -57,7 +71,7 @@ def queues(keys: Keys) -> Question:
     for process in living:
         threads.update(process.reads)
     now_s = time.time()
-    return [
+    found = [
         Queue(
             name,
             count(replies[2 * index]),
@@ -68,6 +82,7 @@ def queues(keys: Keys) -> Question:
         )
         for index, name in enumerate(listed)
     ]
+    return Listed(found, len(meant), len(known), len(everyone))
 
 
 def waiting(keys: Keys, name: str, page: int, rows: int) -> Question:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar, NamedTuple
 
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from django_sidekick.broker import fleet
 from django_sidekick.broker.fleet import Running
@@ -14,7 +14,8 @@ from django_sidekick.dashboard.filters import Filter
 from django_sidekick.dashboard.names import decoded
 from django_sidekick.dashboard.page import LivePage
 from django_sidekick.dashboard.paging import ROWS, pages
-from django_sidekick.dashboard.processes import sums
+from django_sidekick.dashboard.processes import sums, unread
+from django_sidekick.dashboard.show import figure
 from django_sidekick.wire.shown import Shown, shown
 
 
@@ -42,16 +43,21 @@ class BusyPage(LivePage):
 
     def questions(self) -> dict[str, Question]:
         """Ask what runs."""
-        return {"work": fleet.work(get_look().keys)}
+        return {"work": fleet.work(get_look().keys, self.identity)}
+
+    @property
+    def identity(self) -> str:
+        """Return the process that is asked for, '' for all."""
+        return decoded(self.request.GET.get("process", ""))
 
     def show(self, answers: dict[str, Any]) -> dict[str, Any]:
         """Return a page of the rows that match."""
         work: fleet.Work = answers["work"]
-        meant, identity = Filter.of(self.request.GET), decoded(self.request.GET.get("process", ""))
+        meant = Filter.of(self.request.GET)
         known = {process.identity: process.name for process in work.processes}
         now_s, rows = time.time(), []
         for running in work.running:
-            if identity in ("", running.identity) and meant.takes_text(running.raw):
+            if meant.takes_text(running.raw):
                 since_s = running.since_s
                 run_time_s = None if since_s is None else max(now_s - since_s, 0.0)
                 process = known.get(running.identity, running.identity)
@@ -62,8 +68,21 @@ class BusyPage(LivePage):
             "pages": listed,
             "meant": meant,
             "filters": meant.chips(),
-            "process": known.get(identity, identity),
-            "is_whole": work.is_whole,
-            "running": len(work.running),
+            "process": known.get(self.identity, self.identity),
+            "cut": _cut(work),
+            "unread": unread(work.known),
+            "running": work.total,
             "sums": sums(work.processes),
         }
+
+
+def _cut(work: fleet.Work) -> str:
+    """Say that not all running jobs are read; '' if they are."""
+    if len(work.running) >= work.total:
+        return ""
+    said = ngettext(
+        "Only %(read)s of %(total)s running job is read.",
+        "Only %(read)s of %(total)s running jobs are read.",
+        work.total,
+    )
+    return said % {"read": figure(len(work.running)), "total": figure(work.total)}

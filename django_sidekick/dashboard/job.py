@@ -33,6 +33,8 @@ MOST_ATTEMPTS = 100
 MOST_SIBLINGS = 10
 MOST_TEXT = 100_000
 NOWHERE = Found({}, ())
+GONE = (JobRecord.State.PROCESSED, JobRecord.State.DISCARDED, JobRecord.State.FAILED)
+"""Ends after which a job is in Redis no more."""
 
 
 class Recalled(NamedTuple):
@@ -56,6 +58,10 @@ class JobPage(LivePage):
     name = "job"
     title = gettext_lazy("Job")
     template = "django_sidekick/job.html"
+    parts: ClassVar[dict[str, str]] = {
+        "sk-place": "django_sidekick/parts/place.html",
+        "sk-story": "django_sidekick/parts/story.html",
+    }
     acts: ClassVar[tuple[str, ...]] = (
         "retry_now", "enqueue_now", "run_again", "reschedule", "kill", "delete",
     )  # fmt: skip
@@ -65,31 +71,43 @@ class JobPage(LivePage):
         """Return the jid of the URL."""
         return str(self.kwargs["jid"])
 
+    @property
+    def is_live(self) -> bool:
+        """Tell whether only the live parts are asked for."""
+        return "live" in self.request.GET
+
+    @cached_property
+    def recalled(self) -> tuple[Recalled, str]:
+        """Return what the history knows, and why it cannot be read."""
+        return recall(lambda alias: _recall(alias, self.jid, is_live=self.is_live), Recalled())
+
     def questions(self) -> dict[str, Question]:
-        """Ask where it is; not for the live numbers alone."""
-        if "live" in self.request.GET:
+        """Ask where it is; not again and again for one that has ended."""
+        record = self.recalled[0].record
+        if self.is_live and record and record.state in GONE:
             return {}
         return {"found": seek(get_look().keys, [self.jid], within_s=jobacts.SEARCH_S)}
 
     def context(self) -> dict[str, Any]:
         """Add what the history knows, Redis or not."""
         context = super().context()
-        if "live" in self.request.GET:
-            return context
-        recalled, history_error = recall(lambda alias: _recall(alias, self.jid), Recalled())
+        recalled, history_error = self.recalled
         found: Found = context.get("found", NOWHERE)
         place = found.places.get(self.jid)
+        job = shown(place.raw or json_of(place.payload).encode()) if place else None
+        told = {} if self.is_live else _told(recalled, job)
         return {
             **context,
-            **self._told(recalled, place),
+            **told,
+            **self._now(recalled, place, job),
             "jid": self.jid,
             "history_error": history_error,
             "gaps": [gap_text(gap) for gap in found.gaps],
         }
 
-    def _told(self, recalled: Recalled, place: Location | None) -> dict[str, Any]:
-        record, job = recalled.record, shown(place.raw or json_of(place.payload).encode()) if place else None
-        name, args, kwargs = _call_of(record, job)
+    def _now(self, recalled: Recalled, place: Location | None, job: Shown | None) -> dict[str, Any]:
+        """What changes while one looks at it."""
+        record = recalled.record
         possible = [*jobacts.POSSIBLE[place.kind]] if place else []
         if place.kind != "busy" if place else (record and jobacts.payload_of(record)):
             possible.insert(0, "run_again")
@@ -99,16 +117,8 @@ class JobPage(LivePage):
             "place": place,
             "where": _where(place),
             "job": job,
-            "job_class": name,
             "life": life(record, recalled.attempts, place, job),
-            "runs": [
-                Run(attempt, frames.of_python(attempt.backtrace)) for attempt in recalled.attempts
-            ],
-            "trace": frames.of_lines(job.backtrace()) if job and not recalled.attempts else None,
-            "args_json": _json({"args": args, "kwargs": kwargs} if kwargs else args),
-            "call": as_call(name, args, kwargs),
             "record_tags": _tags(record),
-            "siblings": recalled.siblings,
             "buttons": [(ACTS[act], None) for act in possible if may(ACTS[act].permission)],
         }
 
@@ -159,11 +169,19 @@ class JobPage(LivePage):
         return at_s
 
 
-def _recall(alias: str, jid: str) -> Recalled:
+def _recall(alias: str, jid: str, *, is_live: bool) -> Recalled:
     record = find_record(alias, jid)
     if record is None:
         return Recalled()
     attempts = JobAttempt.objects.using(alias).filter(record_id=jid).order_by("-finished_at", "-pk")
+    if is_live:  # without tracebacks: what is polled is small
+        told = attempts.defer("backtrace", "error_message")
+        return Recalled(record, list(told[:MOST_ATTEMPTS])[::-1])
+    siblings = _siblings(alias, record)
+    return Recalled(record, list(attempts[:MOST_ATTEMPTS])[::-1], siblings)
+
+
+def _siblings(alias: str, record: JobRecord) -> list[JobRecord]:
     rows: table.Records = JobRecord.objects.using(alias).all()
     if record.error_class and table.is_indexed("error_class", alias):
         rows, _is_cut = table.window(table.leading(rows, "error_class", record.error_class))
@@ -171,8 +189,21 @@ def _recall(alias: str, jid: str) -> Recalled:
     else:
         rows, _is_cut = table.window(table.leading(rows, "job_class", record.job_class))
         rows = table.beside(rows, "error_class", record.error_class)
-    siblings = [row for row in rows[: MOST_SIBLINGS + 1] if row.pk != jid][:MOST_SIBLINGS]
-    return Recalled(record, list(attempts[:MOST_ATTEMPTS])[::-1], siblings)
+    return [row for row in rows[: MOST_SIBLINGS + 1] if row.pk != record.pk][:MOST_SIBLINGS]
+
+
+def _told(recalled: Recalled, job: Shown | None) -> dict[str, Any]:
+    """What is painted once."""
+    name, args, kwargs = _call_of(recalled.record, job)
+    attempts = recalled.attempts
+    return {
+        "job_class": name,
+        "runs": [Run(attempt, frames.of_python(attempt.backtrace)) for attempt in attempts],
+        "trace": frames.of_lines(job.backtrace()) if job and not attempts else None,
+        "args_json": _json({"args": args, "kwargs": kwargs} if kwargs else args),
+        "call": as_call(name, args, kwargs),
+        "siblings": recalled.siblings,
+    }
 
 
 def _call_of(record: JobRecord | None, job: Shown | None) -> tuple[str, Any, Any]:

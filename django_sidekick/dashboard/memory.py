@@ -9,6 +9,7 @@ from django.db import Error, ProgrammingError, connections, transaction
 from django.utils.translation import gettext as _
 
 from django_sidekick.conf import get_settings
+from django_sidekick.dashboard.probe import make_sure
 from django_sidekick.models import JobRecord
 from django_sidekick.wire.payload import scrub
 
@@ -18,13 +19,15 @@ T = TypeVar("T")
 def recall(ask: Callable[[str], T], otherwise: T) -> tuple[T, str]:
     """Return what `ask`, given the history's alias, finds there, and ''; or `otherwise`, and why it cannot be read.
 
-    In an open transaction it asks within a savepoint, so that what fails here spoils nothing else.
+    A database that hangs is one that cannot be read: that is known within a second. In an open transaction `ask`
+    asks within a savepoint, so that what fails here spoils nothing else.
     """
     alias = get_settings().history_database
     try:
         if connections[alias].in_atomic_block:
             with transaction.atomic(using=alias):
                 return ask(alias), ""
+        make_sure(alias)
         return ask(alias), ""
     except Error as error:
         return otherwise, why(error, alias)

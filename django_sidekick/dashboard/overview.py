@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple
 
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from django_sidekick.broker import figures, fleet, queues
 from django_sidekick.broker.figures import Day
@@ -14,7 +14,8 @@ from django_sidekick.broker.lag import lag
 from django_sidekick.broker.look import Question, get_look
 from django_sidekick.dashboard.behind import behind
 from django_sidekick.dashboard.page import LivePage
-from django_sidekick.dashboard.processes import LATE_S, sums
+from django_sidekick.dashboard.processes import LATE_S, sums, unread
+from django_sidekick.dashboard.show import figure
 
 PERIODS = (
     (7, gettext_lazy("1 week")),
@@ -72,6 +73,7 @@ class OverviewPage(LivePage):
             "days": figures.days(keys, today, self.days),
             "queues": queues.queues(keys),
             "processes": fleet.processes(keys),
+            "known": fleet.known(keys),
             "server": figures.server(),
             "lag": lag(keys),
         }
@@ -79,7 +81,8 @@ class OverviewPage(LivePage):
     def show(self, answers: dict[str, Any]) -> dict[str, Any]:
         """Draw the days; the fullest queues, and the busiest processes."""
         listed, days = answers["processes"], answers["days"]
-        fullest = sorted(answers["queues"], key=lambda queue: (-queue.size, queue.name))
+        known: queues.Listed = answers["queues"]
+        fullest = sorted(known.queues, key=lambda queue: (-queue.size, queue.name))
         busiest = sorted(listed, key=lambda process: (-process.busy, process.name))
         return {
             "behind": behind(answers["lag"]),
@@ -91,13 +94,26 @@ class OverviewPage(LivePage):
             "period": self.days,
             "periods": PERIODS,
             "queues": fullest[:SHORT],
-            "more_queues": max(len(fullest) - SHORT, 0),
+            "more_queues": max(known.known - SHORT, 0),
+            "unread_queues": _unread(known),
+            "unread": unread(answers["known"]),
             "processes": busiest[:SHORT],
             "more_processes": max(len(busiest) - SHORT, 0),
             "sums": sums(listed),
             "late_before_s": time.time() - LATE_S,
             "server": answers["server"],
         }
+
+
+def _unread(listed: queues.Listed) -> str:
+    if len(listed.queues) >= listed.known:
+        return ""
+    said = ngettext(
+        "Only the first %(read)s of %(total)s queue is read.",
+        "Only the first %(read)s of %(total)s queues are read.",
+        listed.known,
+    )
+    return said % {"read": figure(len(listed.queues)), "total": figure(listed.known)}
 
 
 def _columns(days: list[Day]) -> list[Column]:

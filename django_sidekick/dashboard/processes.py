@@ -18,6 +18,7 @@ from django_sidekick.dashboard import acts, names
 from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.errand import Errand
 from django_sidekick.dashboard.errandpage import ErrandPage
+from django_sidekick.dashboard.paging import ROWS, pages
 from django_sidekick.dashboard.show import figure
 
 LATE_S = 25.0
@@ -27,7 +28,7 @@ SIGNALS = {"quiet": fleet.QUIET, "stop": fleet.STOP}
 
 
 class ProcessesPage(ErrandPage):
-    """All processes. An act reaches those that are chosen, or with select_across all; never embedded ones.
+    """The first 1,000 processes, 100 a page. An act reaches those that are chosen, or with select_across all; never embedded ones.
 
     What has been confirmed reaches those that the question was about, and none that has started since.
     """
@@ -40,14 +41,18 @@ class ProcessesPage(ErrandPage):
 
     def questions(self) -> dict[str, Question]:
         """Ask for the processes, with what they have been asked for."""
-        return {"processes": fleet.processes(get_look().keys)}
+        keys = get_look().keys
+        return {"processes": fleet.processes(keys), "known": fleet.known(keys)}
 
     def show(self, answers: dict[str, Any]) -> dict[str, Any]:
         """Filter by `?q=`, a part of name, tag, label or queue; sum up what is shown."""
         query = self.request.GET.get("q", "").strip()
         listed = [process for process in answers["processes"] if _has(process, query)]
+        page = pages(self.request.GET, len(listed))
         return {
-            "processes": listed,
+            "processes": listed[(page.number - 1) * ROWS : page.number * ROWS],
+            "pages": page,
+            "unread": unread(answers["known"]),
             "query": query,
             "known": len(answers["processes"]),
             "stoppable": sum(not process.is_embedded for process in listed),
@@ -137,6 +142,18 @@ def sums(listed: list[Process]) -> dict[str, int]:
         "use": min(round(100 * busy / threads), 100) if threads else 0,
         "rss_bytes": sum(process.rss_bytes or 0 for process in listed),
     }
+
+
+def unread(known: int) -> str:
+    """Say that a page has not read all processes; '' if it has."""
+    if known <= fleet.MOST_LISTED:
+        return ""
+    said = ngettext(
+        "Only the first %(read)s of %(total)s process is read.",
+        "Only the first %(read)s of %(total)s processes are read.",
+        known,
+    )
+    return said % {"read": figure(fleet.MOST_LISTED), "total": figure(known)}
 
 
 def _has(process: Process, query: str) -> bool:

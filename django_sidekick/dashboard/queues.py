@@ -19,6 +19,8 @@ from django_sidekick.dashboard.emptying import emptying
 from django_sidekick.dashboard.errand import Errand
 from django_sidekick.dashboard.errandpage import ErrandPage
 from django_sidekick.dashboard.filters import Filter
+from django_sidekick.dashboard.paging import ROWS, page_asked, pages
+from django_sidekick.dashboard.processes import unread
 from django_sidekick.dashboard.show import figure, text
 
 ERRAND = "queue:"
@@ -94,7 +96,7 @@ class QueueActs(ErrandPage):
 
 
 class QueuesPage(QueueActs):
-    """Each queue: how much waits, for how long, who reads it."""
+    """Each queue, 100 a page: how much waits, for how long, who reads it."""
 
     name = "queues"
     title = gettext_lazy("Queues")
@@ -102,8 +104,19 @@ class QueuesPage(QueueActs):
     parts: ClassVar[dict[str, str]] = {"sk-queues": "django_sidekick/parts/queues.html"}
 
     def questions(self) -> dict[str, Question]:
-        """Ask for the queues."""
-        return {"queues": queues.queues(get_look().keys)}
+        """Ask for a page of the queues whose names have `?q=`."""
+        query = self.query.casefold()
+        asked = page_asked(self.request.GET)
+        return {
+            "listed": queues.queues(
+                get_look().keys, lambda name: query in text(name).casefold(), asked, ROWS
+            )
+        }
+
+    @property
+    def query(self) -> str:
+        """Return the part of a name that is asked for."""
+        return self.request.GET.get("q", "").strip()
 
     def act(self, act: Act) -> HttpResponse | None:
         """Carry out an act on the queue that the form names."""
@@ -118,7 +131,12 @@ class QueuesPage(QueueActs):
         return None
 
     def show(self, answers: dict[str, Any]) -> dict[str, Any]:
-        """Filter by `?q=`, a part of the name."""
-        query = self.request.GET.get("q", "").strip()
-        listed = [q for q in answers["queues"] if query.casefold() in text(q.name).casefold()]
-        return {"queues": listed, "query": query, "known": len(answers["queues"])}
+        """Return the page, and what it leaves out."""
+        listed: queues.Listed = answers["listed"]
+        return {
+            "queues": listed.queues,
+            "pages": pages(self.request.GET, listed.matching),
+            "query": self.query,
+            "known": listed.known,
+            "unread": unread(listed.processes),
+        }

@@ -108,7 +108,8 @@ class RecordList(ChangeList):
         for order in ("changed_at", "-changed_at"):
             at = self.root_queryset.order_by(order).values_list("changed_at", flat=True).first()
             ends.append(timezone.localtime(at).date() if at else None)
-        chosen = [self.params.get(f"changed_at__{part}") for part in ("year", "month", "day")]
+        year, month, day = (self.params.get(f"changed_at__{part}") for part in ("year", "month", "day"))
+        chosen = [year, month or 1, day] if day else [year, month]  # as the admin reads a day without a month
 
         def link(**parts: int) -> str:
             new = {f"changed_at__{part}": number for part, number in parts.items()}

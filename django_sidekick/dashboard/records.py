@@ -44,6 +44,11 @@ def _behind() -> list[str]:
         return []
 
 
+def _is_near(year: str) -> bool:
+    """Tell whether it is a year of which every moment is one in every time zone."""
+    return year.isascii() and year.isdigit() and len(year) == 4 and 1970 <= int(year) < 9999
+
+
 Action = Callable[[Any, HttpRequest, Records], HttpResponse | None]
 
 
@@ -97,9 +102,10 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic a
         names = {kind.parameter_name for kind in self.list_filter}
         part = lookup.removeprefix("changed_at__")
         if part in ("year", "month", "day") and request is not None:
-            year = request.GET.get("changed_at__year", "")
-            return year.isdigit() and 1970 <= int(year[:5]) < 9999
-        return lookup in names or lookup in ("changed_at__gte", "changed_at__lt")
+            return _is_near(request.GET.get("changed_at__year", ""))
+        if lookup in ("changed_at__gte", "changed_at__lt"):  # what is no time at all is for Django to say
+            return not str(value)[:4].isdigit() or _is_near(str(value)[:4])
+        return lookup in names
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show the list, or why it cannot be read; an act that one may not do is refused, also by hand."""

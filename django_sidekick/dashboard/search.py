@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -23,7 +23,6 @@ from django_sidekick.models import JobRecord
 from django_sidekick.wire.payload import scrub
 
 MOST_SHOWN = 20
-_JID = re.compile(r"[\w.:-]{6,255}")
 
 
 class Hits(NamedTuple):
@@ -44,31 +43,37 @@ class SearchPage(LivePage):
     @cached_property
     def text(self) -> str:
         """Return what is searched for."""
-        return scrub(self.request.GET.get("q", "").strip())[:255]
+        return scrub(self.request.GET.get("q", "").strip())
+
+    @cached_property
+    def jids(self) -> list[str]:
+        """Return the jids that are meant, for any text is one: as it was typed, and without space around it."""
+        return list(dict.fromkeys(filter(None, (scrub(self.request.GET.get("q", "")), self.text))))
 
     def questions(self) -> dict[str, Question]:
-        """Ask Redis for what can be a jid."""
-        if "live" in self.request.GET or not _JID.fullmatch(self.text):
+        """Ask Redis where such a job is."""
+        if "live" in self.request.GET or not self.jids:
             return {}
-        return {"found": seek(get_look().keys, [self.text], within_s=jobacts.SEARCH_S)}
+        return {"found": seek(get_look().keys, self.jids, within_s=jobacts.SEARCH_S)}
 
     def get(self, request: HttpRequest, **names: Any) -> HttpResponse:
         """Look into the records first, then into Redis."""
         if "live" in request.GET:
             return super().get(request, **names)
-        record, history_error = recall(lambda alias: find_record(alias, self.text), None)
-        if record:
-            return HttpResponseRedirect(self.url("job", record.pk))
+        for jid in self.jids:
+            record, _error = recall(partial(find_record, jid=jid), None)
+            if record:
+                return HttpResponseRedirect(self.url("job", record.pk))
         context = self.context()
         found: Found = context.get("found", NOWHERE)
-        if found.places:
-            return HttpResponseRedirect(self.url("job", self.text))
+        for jid in self.jids:
+            if jid in found.places:
+                return HttpResponseRedirect(self.url("job", jid))
         hits, history_error = recall(self._hits, Hits())
         if len(hits.jobs) == 1 and not (hits.classes or hits.errors):
             return HttpResponseRedirect(self.url("job", hits.jobs[0].pk))
         context |= {
-            "searched": self.text,
-            "looked": _JID.fullmatch(self.text) and not context["redis_error"],
+            "searched": self.text[:255],
             "history_error": history_error,
             "gaps": [gap_text(gap) for gap in found.gaps],
             "hits": hits,

@@ -37,17 +37,20 @@ class Arguments:
         if name in self._plain and not kwargs:
             written = self.text_of(args)
             return (name, written, "{}") if written and len(written) <= self._most_bytes else (name, None, None)
+        inside, is_read = name, True
         if name in ruby.WRAPPERS:
-            name, args, kwargs = _unwrapped(payload)
+            inside, name, args, kwargs, is_read = _unwrapped(payload)
         job_class = _class_name(name)
         if not self._keeps:
             return job_class, None, None
-        redact = getattr(self._classes.get(name), "redact", ())
+        redact = getattr(self._classes.get(inside), "redact", ())
         if not redact and job_class == name not in ruby.WRAPPERS and len(self._plain) < 1000:
             self._plain.add(name)
         if redact:
+            if not is_read or not isinstance(kwargs, dict | None):  # nobody knows which value is which parameter's
+                return job_class, None, None
             try:
-                args, kwargs = _redacted(args, kwargs, frozenset(redact), self._classes[name])
+                args, kwargs = _redacted(args, kwargs, frozenset(redact), self._classes[inside])
             except RecursionError:  # nested too deeply to be looked through
                 return job_class, None, None
         written = self.text_of(args)
@@ -66,28 +69,32 @@ class Arguments:
             return None
 
 
-def _unwrapped(payload: dict[str, Any]) -> tuple[str, Any, Any]:
+def _unwrapped(payload: dict[str, Any]) -> tuple[str, str, Any, Any, bool]:
+    """Return the class inside, the one that is told, args, kwargs, and whether these are those of the job inside."""
     if not ruby.is_wrapped(payload):
-        return payload["class"], payload["args"], payload.get("kwargs")
+        inside = ruby.job_name(payload)
+        return inside, payload["class"], payload["args"], payload.get("kwargs"), False
     try:
-        return ruby.unwrap(payload)
+        name, args, kwargs = ruby.unwrap(payload)
     except (DeserializationError, RecursionError):
-        return ruby.job_name(payload), payload["args"], None
+        name = ruby.job_name(payload)
+        return name, name, payload["args"], None, False
+    return name, name, args, kwargs, True
 
 
 def _redacted(args: list[Any], kwargs: Any, names: frozenset[str], job_class: type[Any]) -> tuple[Any, Any]:
-    """Hide the values of these parameters, and of keys of these names at any depth."""
+    """Hide the values of these parameters, of keys of these names at any depth, and what is no parameter's."""
     parameters = _parameters_of(job_class.perform)
-    shown = [
-        REDACTED if parameters[min(index, len(parameters) - 1)] in names else _hidden(value, names)
-        for index, value in enumerate(args)
-    ] if parameters else [_hidden(value, names) for value in args]  # fmt: skip
+    shown = []
+    for index, value in enumerate(args):
+        parameter = parameters[min(index, len(parameters) - 1)]
+        shown.append(REDACTED if not parameter or parameter in names else _hidden(value, names))
     return shown, _hidden(kwargs, names)
 
 
 @lru_cache(1000)
 def _parameters_of(perform: Callable[..., Any]) -> list[str]:
-    """The names of what can be positional; the last one, if it takes all that follow, stands for these too."""
+    """The names of what can be positional; the last one stands for all that follow: '' if nothing takes these."""
     parameters = list(inspect.signature(perform).parameters.values())[1:]
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     many = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]

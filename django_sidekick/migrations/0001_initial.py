@@ -4,6 +4,8 @@ import django.core.serializers.json
 import django.db.models.deletion
 from django.db import migrations, models
 
+import django_sidekick.models
+
 
 class Migration(migrations.Migration):
 
@@ -13,18 +15,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name='Live',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-            ],
-            options={
-                'verbose_name': 'live',
-                'verbose_name_plural': 'live',
-                'managed': False,
-                'default_permissions': (),
-            },
-        ),
         migrations.CreateModel(
             name='HistoryCursor',
             fields=[
@@ -40,7 +30,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='JobRecord',
             fields=[
-                ('jid', models.CharField(max_length=255, primary_key=True, serialize=False, verbose_name='jid')),
+                ('jid', django_sidekick.models.JidField(max_length=255, primary_key=True, serialize=False, verbose_name='jid')),
                 ('job_class', models.CharField(max_length=255, verbose_name='class')),
                 ('queue', models.CharField(max_length=255, verbose_name='queue')),
                 ('state', models.CharField(choices=[('enqueued', 'enqueued'), ('scheduled', 'scheduled'), ('busy', 'busy'), ('processed', 'processed'), ('retry', 'retry'), ('dead', 'dead'), ('failed', 'failed'), ('discarded', 'discarded')], max_length=16, verbose_name='state')),
@@ -88,5 +78,19 @@ class Migration(migrations.Migration):
                 'ordering': ('finished_at', 'pk'),
                 'default_permissions': (),
             },
+        ),
+        migrations.CreateModel(
+            name='Live',
+            fields=[
+            ],
+            options={
+                'verbose_name': 'live',
+                'verbose_name_plural': 'live',
+                'proxy': True,
+                'default_permissions': (),
+                'indexes': [],
+                'constraints': [],
+            },
+            bases=('django_sidekick.jobrecord',),
         ),
     ]

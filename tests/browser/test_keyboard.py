@@ -49,6 +49,48 @@ def test_r_retries_the_row_one_is_on_if_none_is_marked(visitor, redis):
     assert len(in_set(redis, "dead")) == 1
 
 
+def test_the_list_of_the_history_has_the_same_keys(visitor, redis):
+    page = visitor.open("records", query="?error=HTTPError")
+    marked = page.locator("#result_list input[name=_selected_action]:checked")
+    said = page.locator("#sk-news")
+
+    for key in "jjkx":
+        page.keyboard.press(key)
+    assert marked.count() == 1
+    expect(said).to_have_text("Marked")
+    assert page.locator("tr.selected").count() == 1, "the admin's own script has heard of it"
+    assert "1 of" in page.locator(".action-counter").inner_text()
+    page.keyboard.press("x")
+    expect(said).to_have_text("Not marked any more")
+    assert marked.count() == 0
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "searchbar"
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/live/job/*/")
+
+
+def test_r_retries_from_the_history_what_one_is_on_or_what_is_marked(visitor, redis):
+    page = visitor.open("records", query="?state=retry")
+
+    page.keyboard.press("j")
+    with page.expect_navigation():
+        page.keyboard.press("r")
+
+    assert "1 job was put on its queue." in visitor.said()
+    assert jids(101) <= in_queue(redis, "default")
+
+
+def test_r_does_nothing_in_the_history_for_who_may_only_look(visit, stock, redis):
+    page = visit("view_jobrecord").open("records", query="?state=retry")
+
+    for key in "jxr":
+        page.keyboard.press(key)
+
+    assert in_set(redis, "retry") == jids(101, 102, 103)
+
+
 def test_keys_of_the_browser_are_left_to_it(visitor, redis):
     page = visitor.open("retries")
     page.keyboard.press("j")

@@ -64,6 +64,29 @@ def test_a_hidden_tab_asks_for_nothing_and_is_fresh_when_it_is_seen_again(visito
     expect(page.locator("[data-number=retries]")).to_have_text("4")
 
 
+def test_a_job_is_followed_on_its_page_and_what_is_typed_stays(visitor, redis):
+    page = visitor.open("job", jid(201))
+    page.evaluate("window.unloaded = false")
+    place = page.locator(".sk-where")
+    expect(place).to_contain_text("scheduled, one of 2")
+    page.locator("input[name=at]").fill("2096-10-02T07:06:40")
+
+    (raw,) = [raw for raw in redis.zrange("schedule", 0, -1) if jid(201).encode() in raw]
+    redis.zrem("schedule", raw)
+    redis.zadd("retry", {raw: 4e9})
+    page.clock.run_for(ONE_POLL_MS)
+
+    expect(place).to_contain_text("in retries, one of 4")
+    expect(page.locator(".sk-moment-next")).to_contain_text("Next try")
+    assert page.locator("button[data-action=retry_now]").count() == 1
+    assert page.locator("button[data-action=enqueue_now]").count() == 0
+    assert page.locator("input[name=at]").input_value() == "2096-10-02T07:06:40"
+    assert page.evaluate("window.unloaded") is False
+    page.locator("button[data-action=retry_now]").click()
+    page.wait_for_selector(".messagelist .success")
+    assert redis.zscore("retry", raw) is None
+
+
 def test_redis_going_away_is_said_on_the_open_page_and_its_return_too(visitor, sidekick_settings, redis_url):
     page = visitor.open("overview")
 

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,7 @@ KILLS = 26
 EVENTS = 60_000
 TREE_KILLS = 5
 JOBS = 20_000
+AWAY_S = 10
 STATES = {"done": "processed", "discarded": "discarded", "dead": "dead"}
 
 
@@ -96,6 +98,33 @@ def crew(ledger, place, **words):
 
 def push(numbers):
     ChaosJob.perform_bulk([(number, kind_of(number)) for number in numbers])
+
+
+class Load(threading.Thread):
+    """Pushes 100 jobs every tenth of a second, numbered from 0, until it is told to end."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.pushed = 0
+        self._is_over = threading.Event()
+
+    def run(self):
+        while not self._is_over.wait(0.1):
+            push(range(self.pushed, self.pushed + 100))
+            self.pushed += 100
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *error):
+        self._is_over.set()
+        self.join()
+
+    def end(self):
+        assert self.is_alive(), "it failed"
+        self._is_over.set()
+        self.join()
 
 
 def is_written(redis):
@@ -191,32 +220,36 @@ def test_20_000_jobs_with_failures_and_5_kills_of_everything(redis, place, ledge
         print(f"\n{connections['mirror'].vendor}: {TREE_KILLS} kills of everything with {left} blobs unwritten: {rows} rows, {attempts} failed runs")
 
 
-def test_postgresql_away_for_10_s_under_load(redis, cluster, ledger, tmp_path, django_db_blocker, capsys):
+def test_postgresql_away_for_10_s_under_load_that_lasts_beyond_its_return(redis, cluster, ledger, tmp_path, django_db_blocker, capsys):
     with django_db_blocker.unblock():
         place = Place(cluster.url, tmp_path / "no")
         place.migrate()
         for model in (JobRecord, JobAttempt, HistoryCursor):
             model.objects.using("mirror").all()._raw_delete("mirror")
         connections["mirror"].close()
-        with crew(ledger, place) as worker:
-            push(range(2000))
-            wait_until(lambda: len(ledger) > 1000, "some jobs", 30)
+        with crew(ledger, place) as worker, Load() as load:
+            wait_until(lambda: len(ledger) > 1000 and place.rows().count(), "some jobs and their rows", 30)
+            connections["mirror"].close()
             cluster.stop()
-            stopped = time.monotonic()
-            push(range(2000, 6000))
-            wait_until(lambda: ledger.has_all(range(6000)), "all jobs, without SQL", 60)
-            SleepJob.pause(max(0.0, 10 - (time.monotonic() - stopped)))
-            waiting = redis.xlen("sk:events")
+            for second in range(AWAY_S):
+                before, next_at = len(ledger), time.monotonic() + 1
+                wait_until(lambda b=before: len(ledger) > b + 100, f"jobs to go on in second {second}")
+                SleepJob.pause(max(0.0, next_at - time.monotonic()))
+            waiting, pushed = redis.xlen("sk:events"), load.pushed
             cluster.start()
-            finish(redis, ledger, worker, range(6000))
+            at_return = place.rows().count()
+            wait_until(lambda: place.rows().count() > at_return, "the first rows after the return", 30)
+            wait_until(lambda: load.pushed > pushed + 2000, "the load to go on after the return", 30)
+            load.end()
+            finish(redis, ledger, worker, range(load.pushed))
             output = worker.output()
 
-        rows, attempts = settle_mirror(place, ledger, redis, range(6000))
+        rows, attempts = settle_mirror(place, ledger, redis, range(load.pushed))
         assert waiting > 0
         assert output.count("cannot be written for now") == 1
         assert "Traceback" not in output
         with capsys.disabled():
-            print(f"\nPostgreSQL away for 10 s, {waiting} blobs waited: {rows} rows, {attempts} failed runs")
+            print(f"\nPostgreSQL away for {AWAY_S} s under load, {waiting} blobs waited: {rows} rows, {attempts} failed runs")
         place.close()
 
 

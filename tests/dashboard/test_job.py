@@ -363,12 +363,55 @@ def test_a_job_of_an_own_site_leads_to_its_pages(redis, client, viewer):
     assert "/own/django_sidekick/jobrecord/" in text
 
 
-def test_live_numbers_do_not_look_for_the_job_again(redis, client, viewer):
-    redis.zadd("retry", {job(): 5})
+def live(client):
+    news = client.get(url() + "?live=1").json()
+    return {part: unescape(html) for part, html in news["parts"].items()}
+
+
+def test_the_live_parts_follow_the_job_and_its_acts(redis, history, client, destroyer):
+    assert "Not in Redis." in live(client)["sk-place"]
+    redis.zadd("retry", {job(): time.time() + 600})
+    place = live(client)["sk-place"]
+    assert "in retries, one of 1, next try" in place
+    assert buttons(place) == ["retry_now", "run_again", "reschedule", "kill", "delete"]
+    assert "Next try" in live(client)["sk-story"]
+
+    redis.delete("retry")
+    kept = record(database=history, state="dead", error_class="ValueError", finished_at=timezone.now(), attempts=2)
+    attempt(kept, 2, backtrace=TRACEBACK)
+    redis.zadd("dead", {job(): time.time()})
+    parts = live(client)
+    assert "dead, one of 1" in parts["sk-place"] and buttons(parts["sk-place"]) == ["retry_now", "run_again", "delete"]
+    assert "Run 2 failed" in parts["sk-story"] and "sk-state-dead" in parts["sk-story"]
+    assert "Traceback" not in "".join(parts.values())
+
+
+def test_the_page_holds_its_live_parts_as_they_are_polled(redis, client, viewer):
+    record(state="retry")
+    redis.zadd("retry", {job(): time.time() + 6000})
+
+    text = page(client)
+
+    for part, html in live(client).items():
+        assert f'<div id="{part}">{html}</div>' in text
+
+
+def test_what_has_ended_is_not_looked_for_again_and_again(redis, client, viewer):
+    record(state="processed")
     redis.config_resetstat()
 
-    assert client.get(url() + "?live=1").json()["numbers"]["retries"] == 1
+    assert "Not in Redis." in live(client)["sk-place"]
     assert "cmdstat_eval" not in redis.info("commandstats")
+
+
+def test_the_live_parts_ask_the_history_little(redis, client, viewer, django_assert_max_num_queries):
+    for number in range(1, 30):
+        attempt(record() if number == 1 else JobRecord.objects.get(), number, backtrace=TRACEBACK)
+
+    with django_assert_max_num_queries(8) as queries:
+        live(client)
+
+    assert not [query for query in queries if "backtrace" in query["sql"]]
 
 
 HOSTILE = [

@@ -61,7 +61,7 @@ def test_threads_are_those_of_the_capsules_that_read_a_queue(redis, client, view
     look = get_look()
     redis.sadd("queues", "low", "high")
 
-    listed = look.ask({"queues": queues.queues(look.keys)})["queues"]
+    listed = look.ask({"queues": queues.queues(look.keys)})["queues"].queues
 
     assert [(queue.name, queue.processes, queue.threads) for queue in listed] == [("high", 1, 4), ("low", 1, 6)]
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from django_sidekick.dashboard import recordlist, table
 from django_sidekick.models import JobRecord
@@ -224,7 +228,8 @@ def test_an_order_puts_what_is_not_known_last(history, client, viewer):
 
 @pytest.mark.parametrize(
     "query",
-    ["?args__contains=1", "?run_time__gt=1", "?jid=a", "?changed_at__month=3", "?changed_at__year=9999", "?changed_at__year=x", "?password=1"],
+    ["?changed_at__year=²", "?changed_at__year=٢٠٢٦", "?changed_at__year=2026&changed_at__month=1&changed_at__year=1", "?changed_at__gte=0001-01-01T00:00:00%2B14:00",
+     "?changed_at__lt=9999-12-31T23:59:59-14:00", "?changed_at__gte=٠٠٠١-01-01", "?args__contains=1", "?run_time__gt=1", "?jid=a", "?changed_at__month=3", "?changed_at__year=9999", "?changed_at__year=x", "?password=1"],
 )
 def test_a_hand_made_filter_that_would_read_the_whole_table_is_refused(client, viewer, query):
     record()
@@ -232,11 +237,30 @@ def test_a_hand_made_filter_that_would_read_the_whole_table_is_refused(client, v
     assert client.get(LIST + query).status_code == 400
 
 
-@pytest.mark.parametrize("query", ["?changed_at__year=2026&changed_at__month=13", "?changed_at__gte=x", "?p=abc&o=99.x", "?p=77", "?q=%00"])
+@pytest.mark.parametrize("query", ["?changed_at__year=2026&changed_at__month=13", "?changed_at__year=2026&changed_at__day=31", "?changed_at__year=2026&changed_at__day=²", "?changed_at__gte=x", "?p=abc&o=99.x", "?p=77", "?q=%00"])
 def test_odd_queries_are_no_errors(client, viewer, query):
     record()
 
     assert client.get(LIST + query).status_code in (200, 302)
+
+
+NAMES = ["q", "p", "o", "e", "all", "state", "queue", "class", "error", "time", "_popup", "_to_field", "_facets", "_changelist_filters",
+         "changed_at__year", "changed_at__month", "changed_at__day", "changed_at__gte", "changed_at__lt", "changed_at", "jid", "args__0", ""]  # fmt: skip
+VALUES = ["", "0", "1", "-1", "2", "31", "13", "2026", "02026", "9998", "9999", "10000", "²", "٣", "1e9", "-", "--1", "1.-1", ".", "-1.2.3.4.5.6.-7.99", "9" * 5000, "\0", "\ud800", "nan",
+          "2026-02-31", "2026-13-01T00:00", "0001-01-01", "2026-01-01 00:00+99:99", "dead", "today", "hour", "%", "_", "\\", "\"'", "00ff00", "jid", "x" * 60_000, "\u202e", "1_0", " 5 ", "True"]  # fmt: skip
+FUZZED = hypothesis_settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+
+@FUZZED
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.one_of(st.sampled_from(VALUES), st.text(max_size=8))), max_size=5))
+def test_no_query_is_an_error(history, client, viewer, fields):
+    """Whoever may look can ask for anything: it is shown, refused, or led back to the list; never a 500."""
+    if not JobRecord.objects.using(history).exists():
+        record("00ff00ff1", database=history, state="dead", error_class="E")
+        record("00ff00ff2", database=history, ago=timedelta(days=40))
+    query = "&".join(f"{quote(name)}={quote(value, errors='surrogatepass')}" for name, value in fields)
+
+    assert client.get(f"{LIST}?{query}").status_code in (200, 302, 400)
 
 
 def test_the_date_hierarchy_leads_through_the_days_there_can_be(history, client, viewer, settings):

@@ -44,6 +44,16 @@ def test_a_jid_in_redis_alone_leads_to_its_job(redis, client, viewer, place):
     assert leads_to(search(client, OTHER), OTHER)
 
 
+@pytest.mark.parametrize("jid", ["a1", "7", "order 7", "a/b", " a", "a ", "ü", "\"'<>", "\0", "\n", "..", "x" * 300, "100%", "\\u0041"])
+def test_any_text_that_is_a_jid_leads_to_its_job(redis, client, viewer, jid):
+    redis.zadd("dead", {job(jid): 1, json.dumps({"jid": jid + "2"}): 2})
+
+    answer = search(client, jid)
+
+    assert leads_to(answer, jid)
+    assert client.get(answer.headers["Location"]).context["place"].kind == "dead"
+
+
 def test_the_beginning_of_one_jid_leads_to_its_job(redis, history, client, viewer):
     record("abcdef01", database=history)
     record("abcdef02", database=history)

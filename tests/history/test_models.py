@@ -5,13 +5,60 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 
 from django_sidekick import EnqueuedJob
-from django_sidekick.models import JobRecord
+from django_sidekick.dashboard.recordlist import beginning
+from django_sidekick.models import JobAttempt, JobRecord
 from tests.app.jobs import NoopJob
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def each_alias(request):
+    """A migrated database of each kind; before `db`, so that a test's transactions are opened on both."""
+    return request.getfixturevalue(f"{request.param}_alias")
+
+
+@pytest.fixture
+def alias(each_alias, db):
+    return each_alias
+
+
+def indexes(alias, model):
+    """The columns of each index of a table, unique ones included."""
+    with connections[alias].cursor() as cursor:
+        found = connections[alias].introspection.get_constraints(cursor, model._meta.db_table)
+    return sorted((c["columns"] for c in found.values() if c["index"] or c["primary_key"] or c["unique"]), key=lambda columns: (len(columns), columns))
+
+
+def test_the_hot_table_has_its_key_and_four_indexes(alias):
+    assert indexes(alias, JobRecord) == [["jid"], ["changed_at", "jid"], ["error_class", "changed_at"], ["job_class", "changed_at"], ["state", "changed_at"]]
+    assert indexes(alias, JobAttempt) == [["id"], ["record_id"]]
+
+
+def test_postgresql_has_no_index_beside_those(postgresql_alias, db):
+    with connections[postgresql_alias].cursor() as cursor:
+        cursor.execute("SELECT indexname FROM pg_indexes WHERE tablename = %s ORDER BY 1", [JobRecord._meta.db_table])
+        names = [name for (name,) in cursor.fetchall()]
+
+    assert names == ["django_sidekick_jobrecord_pkey", "sk_job_changed", "sk_job_class", "sk_job_error", "sk_job_state"]
+
+
+def test_the_key_finds_the_beginning_of_a_jid(alias):
+    rows = JobRecord.objects.using(alias)
+    rows.bulk_create(JobRecord(jid=f"{n:06x}", job_class="J", queue="q", state="dead", changed_at=timezone.now()) for n in range(3000))
+    if alias == "postgresql":
+        with connections[alias].cursor() as cursor:
+            cursor.execute("ANALYZE django_sidekick_jobrecord")
+    found = beginning(rows.all(), "000ab0")
+
+    assert sorted(found.values_list("jid", flat=True)) == ["000ab0"]
+    plan = found.explain()
+    assert "jobrecord_pkey" in plan or "autoindex" in plan, plan
+    assert "Index Cond" in plan or "SEARCH" in plan, plan
 
 
 def add(jid, state="processed", **fields):

@@ -308,6 +308,49 @@ def test_arguments_are_redacted_by_name_at_any_depth(mirror):
     assert mirror.row("b").args == ["4111", "4111"]
 
 
+class ShortSecretJob(BaseJob):
+    redact = ("card",)
+
+    def perform(self, order, card): ...
+
+
+def test_what_no_parameter_takes_is_hidden_where_a_class_redacts(sqlite_mirror):
+    """Code of another version has pushed it: any of its values may be the secret one."""
+    sqlite_mirror.tell(outcome(**{"class": ShortSecretJob.name}, args=[1, "4111", "4112"]))
+    sqlite_mirror.write()
+
+    assert sqlite_mirror.row().args == [1, "[redacted]", "[redacted]"]
+
+
+GLOBAL_ID = {"_aj_globalid": "gid://shop/Order/1"}
+UNREAD = [
+    {"args": [{"arguments": [GLOBAL_ID, "4111"]}]},
+    {"args": [{"arguments": [GLOBAL_ID, {"card": "4111", "_aj_ruby2_keywords": ["card"]}]}]},
+    {"args": [{"arguments": [{"_aj_serialized": "ActiveJob::Serializers::DateSerializer", "value": "x"}, "4111"]}]},
+    {"args": [{"arguments": [1, "4111"]}, "4111"]},
+    {"args": ["4111"]},
+    {"args": [], "kwargs": ["4111"]},
+    {"class": SecretJob.name, "args": [], "kwargs": ["4111"]},
+    {"class": SecretJob.name, "args": [], "kwargs": "4111"},
+]
+
+
+@pytest.mark.parametrize("fields", UNREAD)
+def test_of_a_class_that_redacts_arguments_that_cannot_be_read_are_left_out(sqlite_mirror, fields):
+    sqlite_mirror.tell(outcome(**{"class": "Sidekiq::ActiveJob::Wrapper", "wrapped": SecretJob.name, **fields}))
+    sqlite_mirror.write()
+
+    assert (sqlite_mirror.row().args, sqlite_mirror.row().kwargs) == (None, None)
+
+
+def test_of_a_class_that_does_not_redact_such_arguments_are_kept_as_they_are(sqlite_mirror):
+    inside = {"job_class": "MailJob", "arguments": [GLOBAL_ID, "4111"]}
+    sqlite_mirror.tell(outcome(**{"class": "Sidekiq::ActiveJob::Wrapper", "wrapped": "MailJob"}, args=[inside]))
+    sqlite_mirror.write()
+
+    assert (sqlite_mirror.row().job_class, sqlite_mirror.row().args) == ("MailJob", [inside])
+
+
 @pytest.mark.parametrize(("keys", "args"), [({"HISTORY_ARGUMENTS": False}, None), ({"HISTORY_ARGUMENTS_MAX_BYTES": 20}, None), ({"HISTORY_ARGUMENTS_MAX_BYTES": 50}, ["x" * 30])])
 def test_arguments_are_left_out_if_they_are_not_to_be_kept_or_too_long(sqlite_mirror, sidekick_settings, keys, args):
     sidekick_settings(HISTORY_DATABASE=sqlite_mirror.alias, HISTORY_RETENTION=None, **keys)

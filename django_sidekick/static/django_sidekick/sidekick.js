@@ -114,7 +114,10 @@
 
   /* Marks: how many stand in the buttons, all of a page at once, and with shift from one to another. */
 
-  const boxes = () => [...document.querySelectorAll(".sk-list input.action-select")];
+  const boxes = () => [...document.querySelectorAll(":is(.sk-list, #changelist-form) input.action-select")];
+
+  /* On the list of the history the admin's own script counts, and hears of a change. */
+  const isAdmins = (box) => Boolean(box.closest("#changelist-form"));
 
   const count = () => {
     const all = boxes();
@@ -136,7 +139,7 @@
   document.addEventListener("click", ({ target, shiftKey }) => {
     if (!(target instanceof HTMLInputElement)) return;
     if (target.matches("[data-toggle]")) for (const box of boxes()) box.checked = target.checked;
-    if (target.matches(".action-select")) {
+    if (target.matches(".action-select") && !isAdmins(target)) {
       const all = boxes();
       const [from, to] = [all.indexOf(last), all.indexOf(target)].sort((a, b) => a - b);
       if (shiftKey && from >= 0) for (const box of all.slice(from, to)) box.checked = target.checked;
@@ -164,12 +167,20 @@
     const box = row?.querySelector("input.action-select");
     if (!box) return;
     box.checked = isMarked ?? !box.checked;
-    count();
+    if (isAdmins(box)) box.dispatchEvent(new Event("change", { bubbles: true }));
+    else count();
     if (news) say(box.checked ? news.dataset.marked : news.dataset.unmarked);
   };
 
+  const retryButton = () => {
+    const choice = document.querySelector('#changelist-form select[name=action] option[value="retry_now"]');
+    if (!choice) return document.querySelector('.sk-page button[data-action="retry_now"]');
+    choice.selected = true;
+    return document.querySelector("#changelist-form button[name=index]");
+  };
+
   const retry = (row) => {
-    const button = document.querySelector('.sk-page button[data-action="retry_now"]');
+    const button = retryButton();
     if (!button) return;
     if (!boxes().some((box) => box.checked)) mark(row, true);
     if (!boxes().length || boxes().some((box) => box.checked)) button.click();
@@ -193,7 +204,7 @@
       event.preventDefault();
       KEYS[key]();
     } else if (key === "Enter" && target.matches(".sk-row")) {
-      target.querySelector("a.sk-jid, th a")?.click();
+      (target.querySelector("a.sk-jid") ?? target.querySelector("th a"))?.click();
     }
   });
 
