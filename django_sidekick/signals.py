@@ -13,7 +13,10 @@ enqueue_failed = Signal()
 """A push after a commit failed for good: `payloads` (list of dict), `error`."""
 
 worker_forked = Signal()
-"""A child of the supervisor begins: `role`, "worker", "service" or "quarantine". Rebuild clients that do not outlive a fork."""
+"""A child of the supervisor begins: `role`, "worker", "service" or "quarantine".
+
+Rebuild clients that do not outlive a fork.
+"""
 
 worker_started = Signal()
 """A process is about to take its first job, and waits for the listeners: `identity`."""

@@ -159,7 +159,10 @@ class QueueWait:
         return [_answer(self._connections[waiting.pop(fd)], is_ring=is_ring) for fd in answered]
 
     def _unblock(self, indexes: Sequence[int]) -> None:
-        """Call the waits off. One that has not reached the server yet is missed, by the ring and here: hence the loop."""
+        """Call the waits off.
+
+        One that has not reached the server yet is missed, by the ring and here: hence the loop.
+        """
         link = connection.take(self._pool)
         try:
             _send(link, [("CLIENT", "UNBLOCK", self._ids[index]) for index in indexes])

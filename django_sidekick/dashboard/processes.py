@@ -28,8 +28,9 @@ SIGNALS = {"quiet": fleet.QUIET, "stop": fleet.STOP}
 
 
 class ProcessesPage(ErrandPage):
-    """The first 1,000 processes, 100 a page. An act reaches those that are chosen, or with select_across all; never embedded ones.
+    """The first 1,000 processes, 100 a page.
 
+    An act reaches those that are chosen, or with select_across all; never embedded ones.
     What has been confirmed reaches those that the question was about, and none that has started since.
     """
 

@@ -52,7 +52,10 @@ class Lines(NamedTuple):
 
 
 class PostgreSQLWriter:
-    """Through psycopg 3. The table is made where it is missing in each transaction, as a pooler may change the session."""
+    """Through psycopg 3.
+
+    The table is made where it is missing in each transaction, as a pooler may change the session.
+    """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection

@@ -59,8 +59,9 @@ Attempt = tuple[Any, ...]
 
 
 class Batch(NamedTuple):
-    """What to write. `successes` and `rows` replace what is there; `moves` change what is there, if it is not newer, or are new.
+    """What to write.
 
+    `successes` and `rows` replace what is there; `moves` change what is there, if it is not newer, or are new.
     A jid stands in one of the three.
     """
 

@@ -63,8 +63,9 @@ class Store:
         return Cursor((int(milliseconds), int(number or 0)), row.generation)
 
     def write(self, prepared: Any, old: Cursor, new: Cursor) -> bool:
-        """Write what this store's writer has prepared, and move the cursor from `old` to `new`. Return False, and write nothing, if it does not stand there.
+        """Write what this store's writer has prepared, and move the cursor from `old` to `new`.
 
+        Return False, and write nothing, if it does not stand there.
         The cursor comes first: it makes a second recorder wait, and on SQLite takes the lock for writing at once.
         """
         with transaction.atomic(using=self.alias):

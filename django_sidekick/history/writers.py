@@ -128,8 +128,9 @@ class SQLiteWriter:
 
 
 class GenericWriter:
-    """Django's own means: what is there is read, changed here, and written again. For MariaDB, MySQL, Oracle and others.
+    """Django's own means: what is there is read, changed here, and written again.
 
+    For MariaDB, MySQL, Oracle and others.
     No two recorders write at a time: each has changed the cursor's row in its transaction first.
     """
 

@@ -108,7 +108,7 @@ class BaseJob:
         return logging.getLogger(f"sidekick.job.{type(self).__qualname__}")
 
     def retry_in(self, count: int, error: BaseException) -> timedelta | float | str | None:
-        """Return how long to wait after failure number `count`, from 0, in seconds if it is a number; "kill", "discard", or None for the rule."""
+        """Return how long to wait after failure `count`, from 0: seconds or a timedelta; "kill", "discard", None for the rule."""
         return None
 
     def retries_exhausted(self, error: BaseException) -> str | None:

@@ -1,4 +1,4 @@
-"""What a person or a program does to jobs by inspector_for, and the event that goes with it: the recorder writes it down."""
+"""What a person or a program does to jobs by hand, and the event that goes with it: the recorder writes it down."""
 
 from __future__ import annotations
 

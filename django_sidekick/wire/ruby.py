@@ -31,8 +31,9 @@ def is_wrapped(payload: Mapping[str, Any]) -> bool:
 
 
 def job_name(payload: Mapping[str, Any]) -> str:
-    """Return a job's name; inside Active Job's wrapper that of the job, as `wrapped` or the wrapped hash says. Never raise.
+    """Return a job's name; inside Active Job's wrapper that of the job, as `wrapped` or the wrapped hash says.
 
+    Never raise.
     The payload has a text as its `class`.
     """
     named = [payload.get("wrapped")]

@@ -27,7 +27,10 @@ LAST_TURN_S = 2.0
 
 
 class Actor(Protocol):
-    """Something more that a service does, handed in by whoever composes it. Its thread calls `turn` as a Ticker does."""
+    """Something more that a service does, handed in by whoever composes it.
+
+    Its thread calls `turn` as a Ticker does.
+    """
 
     name: str
     patience: Patience
