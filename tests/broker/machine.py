@@ -79,6 +79,8 @@ class Owner:
         self.held: list[Any] = []
         self.settled: list[Any] = []
         self.finished: dict[int, str] = {}
+        self.bases = [0]
+        """The numbers that its calls have begun from: after a batch of two the next one's is two more."""
         self.is_fenced = False
         self.is_dead = False
         """Whether a recoverer was certain of it: then no wait of its can be held any more."""
@@ -162,6 +164,9 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def what_an_owner_holds_is_on_record(self):
+        for owner in self.owners:
+            if owner.own.sequence > owner.bases[-1]:
+                owner.bases.append(owner.own.sequence)
         owners = set(self.redis.zrange("sk:owners", 0, -1))
         held = {key.split(b":", 2)[2] for key in self.redis.keys("sk:inflight:*")}
         woken = {key.split(b":", 2)[2].split(b"|")[0] for key in self.redis.keys("sk:wake:*")}

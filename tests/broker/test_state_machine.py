@@ -137,8 +137,9 @@ class Jobs(World):
     @rule(number=numbers, at=st.integers(0, 2), behind=st.integers(0, 3))
     def adopt_long_after(self, number, at, behind):
         """A wait's connection was cut: the server runs what stood behind it, for nobody, whatever has come since."""
-        own = self._owner(number).own
-        then, own.sequence = own.sequence, max(0, own.sequence - behind)
+        owner = self._owner(number)
+        own, bases = owner.own, owner.bases
+        then, own.sequence = own.sequence, bases[max(0, len(bases) - 1 - behind)]
         with contextlib.suppress(redis_py.ResponseError):
             self.redis.execute_command(*own._adoption(at))
         own.sequence = then
