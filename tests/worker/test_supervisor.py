@@ -9,9 +9,17 @@ import time
 
 import pytest
 
-from tests.app.jobs import EchoJob, GateJob, NoopJob
+from tests.app.jobs import EchoJob, GateJob, HoldGilJob, NoopJob
 from tests.conftest import wait_until
-from tests.worker.family import began_on, children_of, is_alive, kept, members, ready
+from tests.worker.family import (
+    began_on,
+    children_of,
+    is_alive,
+    kept,
+    members,
+    ready,
+    settings_module,
+)
 from tests.workers import worker_process
 
 pytestmark = pytest.mark.usefixtures("redis")
@@ -168,22 +176,36 @@ class TestDashboard:
             worker.wait_for("WARNING sidekick: Thread")
 
 
-def test_a_job_that_holds_the_gil_does_not_hold_up_the_beat(redis):
-    from tests.app.jobs import HoldGilJob
+SHORT_LEASES = """
+from django_sidekick.broker import recovery
+recovery.LEASE_S = 4
+from django_sidekick.broker import ownership
+ownership.RENEW_EVERY_S = 1
+from django_sidekick.worker import display
+display.BEAT_S = 1.0
+"""
+"""Of 4 s instead of 15, renewed each second instead of each fifth, and a beat each second: a lease that nobody renews is seen to end."""
 
-    with worker_process("-p", "1", "-c", "1") as worker:
-        ((pid, identity),) = ready(redis, 1).items()
+
+def test_a_job_that_holds_the_gil_for_longer_than_a_lease_costs_neither_beat_nor_lease(redis, tmp_path):
+    with worker_process("-p", "1", "-c", "1", **settings_module(tmp_path, "short", SHORT_LEASES)) as worker:
+        ((_, identity),) = ready(redis, 1).items()
         wait_until(lambda: redis.hget(identity, "busy") == b"0", "the first beat")
-        HoldGilJob.perform_later(13.0)
+        assert redis.zscore("sk:owners", identity) < time.time() + 5
+        HoldGilJob.perform_later(9.0)
         began_on(redis)
-        wait_until(lambda: redis.hget(identity, "busy") == b"1", "a beat in the meantime", 12)
+        began = time.monotonic()
+        wait_until(lambda: redis.hget(identity, "busy") == b"1", "a beat in the meantime", 5)
         work = [json.loads(text) for text in redis.hvals(f"{identity}:work")]
         assert [json.loads(entry["payload"])["class"] for entry in work] == [HoldGilJob.name]
-        assert redis.llen("ended") == 0
-        assert redis.zscore("sk:owners", identity) > time.time()
-        wait_until(lambda: redis.llen("ended") == 1, "its end", 15)
+        while redis.llen("ended") == 0:
+            assert redis.zscore("sk:owners", identity) > time.time(), "the lease is over"
+            assert float(redis.hget(identity, "beat")) > time.time() - 4, "no beat has come"
+            assert time.monotonic() < began + 20
+        assert time.monotonic() > began + 8, "it has held the GIL for longer than a lease"
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
+        assert "taken over" not in worker.output()
 
     assert redis.llen("began") == 1
 
