@@ -211,6 +211,8 @@ def test_one_that_lived_long_is_replaced_at_once_and_those_that_die_young_later_
         (first,) = ready(redis, 1)
         others = children_of(worker.process.pid) - {first}
         paused = [until_replaced_s(worker, others, age_s) for age_s in (2.5, 0, 0, 0, 2.5, 0)]
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
 
     assert worker.last_output.count("the next one comes at once") == 4, worker.last_output
     assert [round(pause - wanted, 1) for pause, wanted in zip(paused, (0, 0, 0.6, 1.2, 0, 0), strict=True) if not 0 <= pause - wanted < 0.5] == []
