@@ -7,9 +7,11 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from django_sidekick import BaseJob, Discard, Retry
 from django_sidekick.broker.broker import get_broker
+from django_sidekick.exceptions import Shutdown
 from django_sidekick.wire.outcome import Outcome
 
 
@@ -40,6 +42,12 @@ def note(what: str, number: int) -> None:
         os.close(descriptor)
 
 
+def has_begun(number: int) -> bool:
+    """Tell whether the ledger knows of a run of this job."""
+    lines = Path(os.environ["SIDEKICK_TEST_LEDGER"]).read_text().splitlines()
+    return any(line.split()[:2] == ["began", str(number)] for line in lines)
+
+
 def events_of(worker: str, outcomes: Sequence[Outcome]) -> bytes:
     """One blob: which job ended how."""
     named = [[json.loads(o.delivery.raw)["args"][0], o.kind] for o in outcomes if o.payload]
@@ -47,28 +55,36 @@ def events_of(worker: str, outcomes: Sequence[Outcome]) -> bytes:
 
 
 class LedgerJob(BaseJob):
-    """Say in the ledger when it begins and ends, and end as `kind` says."""
+    """Say in the ledger when it begins and how it goes, and end as `kind` says."""
 
     retry = 0
 
     def perform(self, number: int, kind: str) -> None:
+        is_first = kind != "is shut" or not has_begun(number)
         note("began", number)
         if kind == "takes 50 ms":  # so long that it ends alone, and is acknowledged without a fetch
             time.sleep(0.05)
         if kind == "slow":
-            time.sleep(1.0)
-        if kind == "fails once" and self.attempt == 1:
-            raise Retry(wait=0.05)
-        if kind == "fails":
-            raise ValueError(f"{number} fails")
-        if kind == "drops":
-            note("ended", number)
-            raise Discard
+            time.sleep(0.5)
+        if kind == "is shut" and is_first:
+            note("released", number)
+            raise Shutdown
+        if kind.startswith("fails") and (kind != "fails once" or self.attempt == 1):
+            note("failed", number)
+            raise Retry(wait=0.05) if kind == "fails once" else ValueError(f"{number} fails")
         note("ended", number)
+        if kind == "drops":
+            raise Discard
 
 
 class PatientLedgerJob(LedgerJob):
     retry = 3
+
+
+class LooseLedgerJob(LedgerJob):
+    """Nothing is kept of its failure."""
+
+    retry = False
 
 
 class AsyncLedgerJob(BaseJob):

@@ -14,6 +14,10 @@ LAST = {"ok": "done", "brief": "done", "once": "done", "drops": "discarded", "di
 """How each kind ends."""
 
 
+UNWRITTEN_S = 0.5
+"""How long a failure may wait for its script: a fetch takes it along, or the keeper some milliseconds later."""
+
+
 class Line(NamedTuple):
     what: str
     number: int
@@ -61,14 +65,16 @@ class Repeats(NamedTuple):
     unwritten: int
 
     def __str__(self) -> str:
-        return f"ran again {sum(self)} ({self.inside} inside perform, {self.unwritten} failed or dropped and not yet written)"
+        return f"ran again {sum(self)} ({self.inside} inside perform, {self.unwritten} failed and not yet written)"
 
 
 def settle_account(ledger: Ledger, redis: Any, numbers: Collection[int], killed: Collection[int] = (), threads: int = 0) -> Repeats:
     """Fail if a job of ChaosJob's mixture is lost, or has run again for no reason. Return what ran again for one.
 
     `killed`: pids that were killed, each of which had so many threads. A job runs again only if a killed process
-    ran it; of what ends well at most one a thread, for it was inside `perform`.
+    ran it: at most one a thread was inside `perform`, or so near its end that the journal does not say so yet; all
+    others had failed right before the kill, so that it was not written yet. That what was written is not repeated
+    shows in the events: see check_events.
     """
     lines = ledger.lines()
     runs: dict[int, list[Line]] = collections.defaultdict(list)
@@ -82,12 +88,26 @@ def settle_account(ledger: Ledger, redis: Any, numbers: Collection[int], killed:
 
     again = {number: len(began) - 1 - (kind_of(number) == "once") for number, began in runs.items()}
     assert min(again.values()) >= 0, "done without having run as often as it must"
+    last_at = {line.pid: line.at for line in lines}
+    ends: dict[tuple[int, int], list[Line]] = collections.defaultdict(list)
+    for line in lines:
+        if line.what != "began":
+            ends[line.pid, line.number].append(line)
+
+    def end_of(run: Line) -> Line | None:
+        return next((end for end in ends[run.pid, run.number] if end.at >= run.at), None)
+
+    def before_s(run: Line) -> float:
+        """How long before the last sign of its process this run came to its end; 0 if it never did."""
+        return last_at[run.pid] - end.at if (end := end_of(run)) else 0.0
+
     for number in again:
-        if kind_of(number) == "once":  # either of its two runs may be the one that was cut short
-            runs[number].sort(key=lambda run: run.pid not in killed)
+        if kind_of(number) == "once":  # any of its runs may be the one that was cut short
+            runs[number].sort(key=lambda run: (run.pid not in killed, before_s(run)))
     repeated = [run for number in again for run in runs[number][: again[number]]]
     assert {run.number for run in repeated if run.pid not in killed} == set(), "ran again, and no kill is the reason"
-    inside = collections.Counter(run.pid for run in repeated if kind_of(run.number) in {"ok", "brief"})
+    assert max(map(before_s, repeated), default=0.0) < UNWRITTEN_S, "ran again, and had ended long before the kill"
+    inside = collections.Counter(run.pid for run in repeated if not (end := end_of(run)) or end.what != "failed")
     assert max(inside.values(), default=0) <= threads, "ran again, and was not inside perform"
     return Repeats(inside.total(), len(repeated) - inside.total())
 

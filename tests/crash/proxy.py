@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import hashlib
+import json
 import os
 import select
 import signal
@@ -26,11 +27,19 @@ NAMES = {
 TOGETHER = "together"
 """The name of the transaction that pushes many jobs: it strikes at its EXEC."""
 
+ACKNOWLEDGING = {"fetch", "acknowledge", "settle_dead"}
+"""The scripts that carry outcomes."""
+
 CARRIED_OUT = b"*2\r\n$4\r\nECHO\r\n$11\r\ncarried out\r\n"
 
 
+def carrying(kind: str) -> str:
+    """The name under which the calls are counted, of whatever script, that carry an outcome of this kind."""
+    return f"with {kind}"
+
+
 class Point(NamedTuple):
-    """The `number`th call (from 1) of a script, and what happens there.
+    """The `number`th call (from 1) of a script, or carrying a kind of outcome, and what happens there.
 
     before: the process is killed and the call is not made. after: the call is made, then the process is killed.
     cut: the call is made, its reply is lost with the connection; the process lives.
@@ -49,6 +58,9 @@ class Proxy:
 
     def __init__(self, server_port: int, point: Point | None = None) -> None:
         self.calls: collections.Counter[str] = collections.Counter()
+        self.written: collections.Counter[int] = collections.Counter()
+        """How many outcomes of each job have reached the server."""
+
         self.has_struck = threading.Event()
         self.struck_at = float("inf")
         self.victim = 0
@@ -93,25 +105,34 @@ class Proxy:
         def forward(raw: bytes, words: list[bytes]) -> bool:
             """Pass a command on. Return False to end the connection."""
             script = _script_of(words)
-            if script is None or not self._strikes(script):
+            outcomes = _outcomes_in(words) if script in ACKNOWLEDGING else []
+            if script is None or not self._strikes({script, *(carrying(kind) for _, kind in outcomes)}):
                 server.sendall(raw)
+                self._note(outcomes)
                 return True
             if self._point.action != "before":
                 server.sendall(raw + CARRIED_OUT)
                 _wait_for_its_reply(server)
+                self._note(outcomes)
             self.struck_at = time.monotonic()
             if self._point.action != "cut":
+                while not self.victim:  # it is quicker than the one that has started it
+                    time.sleep(0.001)
                 os.kill(self.victim, signal.SIGKILL)
             self.has_struck.set()
             return False
 
         return forward
 
-    def _strikes(self, script: str) -> bool:
+    def _strikes(self, names: set[str]) -> bool:
         with self._lock:
-            self.calls[script] += 1
+            self.calls.update(names)
             point = self._point
-            return point is not None and (script, self.calls[script]) == (point.script, point.number)
+            return point is not None and point.script in names and self.calls[point.script] == point.number
+
+    def _note(self, outcomes: list[tuple[int, str]]) -> None:
+        with self._lock:
+            self.written.update(number for number, _ in outcomes)
 
 
 class _Commands:
@@ -161,3 +182,11 @@ def _script_of(words: list[bytes]) -> str | None:
     if words[0] == b"EVAL":
         return NAMES.get(hashlib.sha1(words[1], usedforsecurity=False).hexdigest())
     return None
+
+
+def _outcomes_in(words: list[bytes]) -> list[tuple[int, str]]:
+    """The number of each job and how it ended: as the tests' events tell, and for what is released, its RPUSH."""
+    blobs = [json.loads(word) for word in words if word.startswith(b"[[")]
+    outcomes = [(number, kind) for blob in blobs for number, kind in blob]
+    pushed = [words[at + 2] for at, word in enumerate(words) if word == b"RPUSH" and words[at + 1].startswith(b"queue:")]
+    return outcomes + [(json.loads(raw)["args"][0], "released") for raw in pushed]

@@ -20,6 +20,7 @@ from tests.conftest import SERVER, wait_until
 from tests.crash.crew import CrewProcess, is_empty, left
 from tests.crash.jobs import ChaosJob, SleepJob, kind_of
 from tests.crash.ledger import Ledger, check_events, settle_account
+from tests.crash.producers import producing
 from tests.crash.proxy import Proxy
 from tests.worker.test_recovery import Dead
 from tests.workers import shorten_leases
@@ -33,6 +34,7 @@ ENOUGH_SHARED = 2
 MOST_ROUNDS = 12
 DEAD_HELD = 10_000
 DEAD_FINISHED = 3000
+PUSHED_MEANWHILE = 2000
 
 
 @pytest.fixture
@@ -142,29 +144,42 @@ def test_term_of_the_supervisor_under_load_runs_nothing_twice(redis, ledger, cap
 
 @pytest.mark.parametrize("processes", [0, 2])
 def test_cut_connections_lose_nothing_and_run_nothing_twice(redis, ledger, processes, capsys):
-    """The way out is cut too, so that the owner may be left behind, holding nothing: its lease ends by itself."""
-    numbers, cuts, is_told = range(2000), 0, False
-    push(numbers)
-    with crew(ledger, processes=processes) as worker:
+    """Those of the worker and of the producers that push meanwhile: a push whose reply is lost is repeated, and pushes once.
+
+    The way out is cut too, so that the owner may be left behind, holding nothing: its lease ends by itself.
+    """
+    first, cuts, is_told = range(1000), 0, False
+    push(first)
+    with crew(ledger, processes=processes) as worker, producing(len(first), jobs=25, pause_s=0.02) as producers:
         give_up_at = time.monotonic() + 100
         while worker.process.poll() is None:
             assert time.monotonic() < give_up_at, worker.output()
             for kind in ("normal", "pubsub"):
                 cuts += redis.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
             SleepJob.pause(0.003)
+            if len(producers.pushed) < PUSHED_MEANWHILE:
+                continue
+            producers.stop()
+            numbers = [*first, *producers.pushed]
             if not is_told and len(ledger) >= 2 * len(numbers) and is_empty(redis) and ledger.has_all(numbers):
                 worker.send(signal.SIGTERM)
                 is_told = True
         assert worker.wait(1) == 0, worker.output()
         assert "Traceback" not in worker.output()
 
+    arrived = producers.arrived({line.number for line in ledger.lines()})
+    numbers = [*first, *producers.pushed, *arrived]
     repeats = settle_account(ledger, redis, numbers)
     check_events(redis, numbers)
     with capsys.disabled():
-        print(f"\n-p {processes}: {cuts} connections cut, {len(numbers)} jobs: lost 0, {repeats}")
+        print(
+            f"\n-p {processes}: {cuts} connections cut, {len(producers.pushed)} jobs pushed meanwhile, {len(producers.unsure)} pushes raised, "
+            f"{len(numbers)} jobs: lost 0, {repeats}"
+        )
     assert is_empty(redis)
     assert sum(repeats) == 0
-    assert cuts > 20
+    assert cuts > 100
+    assert len(producers.pushed) >= PUSHED_MEANWHILE
 
 
 def stop(worker):
@@ -211,10 +226,12 @@ def test_a_zombie_with_failing_jobs_writes_nothing(redis, ledger, capsys):
         assert zombie.wait() == 0, zombie.output()
         assert "Traceback" not in zombie.output()
 
-    failed = [line for line in ledger.lines() if line.what == "failed" and line.pid == pid and line.at > woken]
+    late = [line for line in ledger.lines() if line.pid == pid and line.at > woken]
+    began, failed = ({line.number for line in late if line.what == what} for what in ("began", "failed"))
     with capsys.disabled():
-        print(f"\na zombie that held {held} jobs, {len(failed)} of which failed after it woke: it has written 0")
-    assert failed
+        print(f"\na zombie that held {held} jobs, {len(failed)} of which failed after it woke, {len(failed & began)} out of its buffer: it has written 0")
+    assert failed - began, "none was running when it was stopped"
+    assert failed & began, "none came out of its buffer"
     assert {name: redis.zrange(name, 0, -1, withscores=True) for name in places} == places
     assert redis.xrange("sk:events") == events
     retried, dead = ([json.loads(raw)["args"] for raw, _ in places[name]] for name in ("retry", "dead"))

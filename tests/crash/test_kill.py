@@ -37,18 +37,6 @@ def test_two_kills_in_500_jobs_lose_nothing(redis):
     assert repeats <= 2 * 60
 
 
-def test_a_running_worker_brings_back_a_dead_ones_jobs_within_30_s(redis):
-    SleepJob.perform_bulk([(number,) for number in range(200)])
-    victim = WorkerProcess("-c", "5")
-    wait_until(lambda: len(ran(redis)) > 20, "some jobs", 30)
-    with worker_process("-c", "5") as other:
-        victim.kill()
-        victim.close()
-        wait_until(lambda: len(set(ran(redis))) == 200, "all jobs, the dead worker's too", 30)
-        other.send(signal.SIGTERM)
-        assert other.wait() == 0
-
-
 def test_term_under_load_runs_nothing_twice(redis):
     SleepJob.perform_bulk([(number,) for number in range(JOBS)])
 

@@ -6,25 +6,21 @@ import collections
 import contextlib
 import itertools
 import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import redis as redis_py
 
-from django_sidekick.exceptions import EnqueueError
 from django_sidekick.worker.custody import WARN_EVERY_S
 from tests.conftest import RedisServer, wait_until
 from tests.crash.crew import CrewProcess, is_empty, left
-from tests.crash.jobs import ChaosJob, SleepJob, kind_of
+from tests.crash.jobs import SleepJob
 from tests.crash.ledger import Ledger, check_events, settle_account
+from tests.crash.producers import Producers, producing
 from tests.settings import free_port
 
 TROUBLE_S = 5.0
 DOWN_S = (0.3, 6.0, 0.3)
-PRODUCERS = 2
-JOBS_A_PUSH = 10
-SOME = 2000
 
 
 @pytest.fixture
@@ -48,49 +44,6 @@ def ledger(tmp_path):
     return Ledger(tmp_path / "ledger")
 
 
-class Producers:
-    """Threads that push some jobs each few milliseconds. `pushed`: those whose push returned; `unsure`: by push, the others."""
-
-    def __init__(self) -> None:
-        self.pushed: list[int] = []
-        self.unsure: list[list[int]] = []
-        self._pushes = itertools.count()
-        self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._push, daemon=True) for _ in range(PRODUCERS)]
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join(30)
-
-    def more(self, jobs: int = SOME) -> None:
-        """Wait until so many more are pushed."""
-        enough = len(self.pushed) + jobs
-        wait_until(lambda: len(self.pushed) >= enough, f"{jobs} more jobs", 30)
-
-    def _push(self) -> None:
-        while not self._stopping.wait(0.003):
-            first = next(self._pushes) * JOBS_A_PUSH
-            numbers = range(first, first + JOBS_A_PUSH)
-            try:
-                ChaosJob.perform_bulk([(number, kind_of(number)) for number in numbers])
-            except EnqueueError:
-                self.unsure.append(list(numbers))
-            else:
-                self.pushed += numbers
-
-
-@contextlib.contextmanager
-def producing() -> Iterator[Producers]:
-    producers = Producers()
-    try:
-        yield producers
-    finally:
-        producers.stop()
-
-
 def live_through(trouble: Callable[[], None], server: RedisServer, client: redis_py.Redis, ledger: Ledger) -> tuple[Producers, str]:
     """Let jobs be pushed and run before, during and after the trouble. Return who pushed, and the worker's log."""
     with CrewProcess(ledger, server.url) as worker:
@@ -109,7 +62,7 @@ def check(producers: Producers, client: redis_py.Redis, ledger: Ledger) -> str:
     """Each job whose push returned has run once; those of another push once, or none of them. Return the figures."""
     began = {line.number for line in ledger.lines()}
     arrived = [numbers for numbers in producers.unsure if began & {*numbers}]
-    numbers = [*producers.pushed, *itertools.chain(*arrived)]
+    numbers = [*producers.pushed, *producers.arrived(began)]
     repeats = settle_account(ledger, client, numbers)
     check_events(client, numbers)
     assert sum(repeats) == 0

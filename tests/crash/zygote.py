@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import django
@@ -60,9 +61,10 @@ def work(order: dict[str, Any]) -> None:
 def push(order: dict[str, Any]) -> None:
     from tests.crash.jobs import LedgerJob, note
 
-    jobs, size = order["words"]["jobs"], order["words"]["size"]
+    jobs, size, wait_s = (order["words"][name] for name in ("jobs", "size", "wait_s"))
     for number in range(jobs):
-        LedgerJob.perform_bulk([(number * size + more, "ok") for more in range(size)])
+        at = datetime.now(UTC) + timedelta(seconds=wait_s) if wait_s else None
+        LedgerJob.perform_bulk([(number * size + more, "ok") for more in range(size)], at=at)
         note("pushed", number)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
 import re
 import signal
 import time
@@ -18,6 +20,7 @@ from django_sidekick import BaseJob, push
 from django_sidekick.broker.inspector import Inspector
 from tests.conftest import wait_until
 from tests.golden.jobs import AWAY, Echo, NoRetry
+from tests.worker.family import BEAT_AND_SLACK_S, BEATS_OFTEN, children_of, settings_module
 from tests.workers import worker_process
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -142,29 +145,57 @@ def settled(redis: Any, name: str) -> bool:
     return all(redis.hlen(b"sk:inflight:" + owner) == 3 for owner in owners)
 
 
-def test_a_worker_that_starts_and_ends(redis):
-    words = ("-c", "2", "-g", "tag", "-q", "critical,3", "-q", "default,1")
+LABELS = ["reliable", "eu-west", "größer"]
+
+
+@pytest.mark.parametrize("labels", [[], LABELS], ids=["no labels", "labels"])
+@pytest.mark.parametrize("processes", [0, 2])
+def test_a_worker_that_starts_and_ends(redis, tmp_path, processes, labels):
+    config = tmp_path / "sidekiq.yml"
+    config.write_text(f":labels: {json.dumps(labels)}\n")
+    words = ("-p", str(processes), "-c", "2", "-g", "tag", "-q", "critical,3", "-q", "default,1", "-C", str(config))
+    wanted = sample("process_start_stop")["keys"]
+    shown = wanted["<IDENTITY>"]["value"]
+    shown["info"]["json"]["labels"] = labels
     with worker_process(*words, DJANGO_SETTINGS_MODULE="tests.golden.settings") as worker:
-        wait_until(lambda: redis.smembers("processes"), "the first beat")
+        wait_until(lambda: len(redis.smembers("processes")) == max(processes, 1), "the first beats")
+        assert_same_keys(redis, {**wanted, "processes": sample("process_busy")["keys"]["processes"]})
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
 
-    assert_same_keys(redis, sample("process_start_stop")["keys"])
+    if processes:  # one more beat may have met it on its way out, or just behind it
+        shown |= {"quiet": "<TRUE-OR-FALSE>", "rss": "<KB-OR-0>"}
+    assert_same_keys(redis, wanted)
 
 
+@pytest.mark.parametrize("processes", [0, 2])
 @pytest.mark.parametrize("name", ["process_busy", "killed_worker"])
-def test_a_busy_worker_shows_its_job(redis, name):
+def test_a_busy_worker_shows_its_job(redis, tmp_path, name, processes):
+    """With a supervisor it is that one which beats, from outside. The other process of two is compared as well: an idle one."""
     case = sample(name)
     payload = work_payload(case)
     redis.sadd("queues", "default")
     redis.lpush("queue:default", json.dumps(payload))
-    with worker_process("-c", "2", "-g", "interop", DJANGO_SETTINGS_MODULE="tests.golden.settings") as worker:
+    often = settings_module(tmp_path, "often", "from tests.golden.settings import *\n" + BEATS_OFTEN)
+    with worker_process("-p", str(processes), "-c", "2", "-g", "interop", **often) as worker:
         wait_until(lambda: redis.llen("began"), "the job to begin")
-        wait_until(lambda: any(key.endswith(b":work") for key in redis.keys("*:work")), "the next beat", 30)
-        if name == "killed_worker":
-            worker.kill()
+        wait_until(lambda: redis.keys("*:work"), "the next beat", BEAT_AND_SLACK_S)
+        wait_until(lambda: len(redis.smembers("processes")) == max(processes, 1), "the other's beat")
+        family = [worker.process.pid, *children_of(worker.process.pid)]
+        send(family, signal.SIGKILL if name == "killed_worker" else signal.SIGSTOP)  # no beat comes while we compare
 
+        (work,) = redis.keys("*:work")
+        for identity in redis.smembers("processes") - {work.removesuffix(b":work")}:
+            compare_hash(texts_of(redis, identity), {**case["keys"]["<IDENTITY>"]["value"], "busy": "0"})
+            redis.delete(identity)
         assert_same_keys(redis, case["keys"])
+        send(family, signal.SIGKILL)
+
+
+def send(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 API_ACTS = {
@@ -229,14 +260,15 @@ def member(entry: dict[str, Any]) -> str:
 
 def assert_same_keys(redis: Any, expected: dict[str, Any]) -> None:
     """Same keys (ours, which begin with sk:, aside), same types, TTLs and fields."""
-    ours = {name_of(key): key for key in redis.keys("*") if not key.startswith((b"sk:", b"began"))}
+    found = [key for key in redis.keys("*") if not key.startswith((b"sk:", b"began"))]
+    ours = {name_of(key): [other for other in found if name_of(other) == name_of(key)] for key in found}
     wanted = {name: entry for name, entry in expected.items() if not name.startswith("interop:")}
     # Sidekiq removes `process_cleanup` never, but writes it late: a killed or busy one has not yet.
     ours.pop("process_cleanup", None)
     wanted.pop("process_cleanup", None)
     assert set(ours) == set(wanted)
-    for name, entry in wanted.items():
-        key = ours[name]
+    for key in (key for keys in ours.values() for key in keys):
+        entry = wanted[name := name_of(key)]
         assert redis.type(key).decode() == entry["type"], name
         ttl = redis.ttl(key)
         if "ttl" in entry:
@@ -271,7 +303,11 @@ def compare(redis: Any, key: bytes, entry: dict[str, Any]) -> None:
     elif kind == "string":
         assert len(redis.get(key)) == len(base64.b64decode(value["base64"]))
     elif kind == "hash":
-        compare_hash({k.decode(): v.decode() for k, v in redis.hgetall(key).items()}, value)
+        compare_hash(texts_of(redis, key), value)
+
+
+def texts_of(redis: Any, key: bytes) -> dict[str, str]:
+    return {field.decode(): value.decode() for field, value in redis.hgetall(key).items()}
 
 
 def compare_score(key: str, raw: str, score: float) -> None:
@@ -318,7 +354,7 @@ def compare_job(job: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 
 WRITTEN = {
-    "<S>": r"\d{10}\.\d+", "<US>": r"\d+", "<KB>": r"[1-9]\d+", "<DURATION-MS>": r"\d+",
+    "<S>": r"\d{10}\.\d+", "<US>": r"\d+", "<KB>": r"[1-9]\d+", "<DURATION-MS>": r"\d+", "<TRUE-OR-FALSE>": "true|false", "<KB-OR-0>": r"\d+",
 }  # fmt: skip
 """How a field of a hash is written where the sample has only a placeholder."""
 

@@ -6,6 +6,15 @@ from pathlib import Path
 
 from tests.conftest import wait_until
 
+BEATS_OFTEN = """
+from django_sidekick.worker import display
+display.BEAT_S = 1.0
+"""
+"""For a settings module: a beat each second instead of every ten."""
+
+BEAT_AND_SLACK_S = 3.0
+"""Until such a beat has come, on a busy machine."""
+
 
 def members(redis):
     """Return pid -> identity of all that Sidekiq's pages would list."""

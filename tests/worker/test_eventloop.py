@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextvars
 import json
 import os
@@ -11,6 +12,7 @@ import threading
 import time
 
 import pytest
+import redis as redis_py
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connections
@@ -97,6 +99,30 @@ def test_they_share_one_loop_and_no_context(redis):
     assert len({loop for *_, loop in SEEN}) == 1
     assert (2, "x") in [(number, note) for number, note, *_ in SEEN]
     assert [k for k in redis.keys("sk:*") if not k.startswith(b"sk:push:")] == []
+
+
+def test_the_loop_never_speaks_to_redis(redis, monkeypatch):
+    """Every command that this process sends passes here: jobs done, failed, dropped and pushed, more than there is room for."""
+    senders, send = collections.Counter(), redis_py.connection.AbstractConnection.send_packed_command
+
+    def note_and_send(connection, *words, **keys):
+        senders[threading.current_thread().name] += 1
+        return send(connection, *words, **keys)
+
+    monkeypatch.setattr(redis_py.connection.AbstractConnection, "send_packed_command", note_and_send)
+    with running(child()) as worker:
+        NoteJob.perform_bulk([(n,) for n in range(300)])
+        for name in ("ValueError", "SystemExit"):
+            RaisesJob.perform_later(name)
+        wait_until(lambda: len(SEEN) == 300 and redis.zcard("retry") == 2, "all jobs")
+        NoteJob.perform_later(300)
+        wait_until(lambda: len(SEEN) == 301, "one that comes alone")
+        wait_until(worker.intake.is_idle, "the end")
+
+    assert {thread for _, _, thread, *_ in SEEN} == {"sidekick-loop"}
+    assert senders["sidekick-loop"] == 0
+    assert sum(senders.values()) > 10, senders
+    assert any(name.startswith("sidekick-job-") for name in senders)
 
 
 def test_many_wait_at_once_beside_few_threads(sidekick_settings):

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
+import time
 from collections import Counter
 
 import pytest
 
 from django_sidekick.worker.supervised import RestartBackoff, reap_strangers
-from tests.app.jobs import EchoJob, ExitJob, FactsJob, GateJob, GrowJob, OrphanJob, StampJob
+from tests.app.jobs import (
+    EchoJob,
+    ExitJob,
+    FactsJob,
+    GateJob,
+    GrowJob,
+    NoopJob,
+    OrphanJob,
+    StampJob,
+)
 from tests.conftest import wait_until
 from tests.worker.family import (
     began_on,
@@ -177,6 +188,45 @@ def test_a_child_that_has_grown_is_succeeded_by_a_new_one(redis):
         GrowJob.perform_later(300)
         worker.wait_for("has grown to")
         wait_until(lambda: old not in members(redis) and len(members(redis)) == 1, "the replacement")
+
+
+def test_new_children_stand_ready_before_old_ones_go(redis):
+    """Two at every moment, however many are recycled: the listeners tell the order in which processes start and go quiet."""
+    with worker_process("-p", "2", "-c", "1", SIDEKICK_TEST_CHILD_MAX_JOBS="20", SIDEKICK_TEST_LISTEN="1") as worker:
+        seen = set(ready(redis, 2))
+        wait_until(lambda: NoopJob.perform_bulk([()] * 20) and seen.update(members(redis)) or len(seen) > 5, "four replacements", 40)
+        told = [line.split(": ") for line in worker.output().splitlines() if line.startswith(("started: ", "quiet: "))]
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+        assert "was killed" not in worker.output()
+
+    there = list(itertools.accumulate(1 if what == "started" else -1 for what, _ in told))
+    assert [what for what, _ in told].count("quiet") >= 2
+    assert min(there[1:]) == 2, told
+
+
+def test_one_that_lived_long_is_replaced_at_once_and_those_that_die_young_later_and_later(redis, tmp_path):
+    hasty = "from django_sidekick.worker import supervised as s\ns.FIRST_PAUSE_S = 0.6\ns.RestartBackoff.__init__.__defaults__ = (2.0, 30.0)\n"
+    with worker_process("-p", "1", "-c", "1", **settings_module(tmp_path, "hasty", hasty)) as worker:
+        (first,) = ready(redis, 1)
+        others = children_of(worker.process.pid) - {first}
+        paused = [until_replaced_s(worker, others, age_s) for age_s in (2.5, 0, 0, 0, 2.5, 0)]
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+
+    assert worker.last_output.count("the next one comes at once") == 4, worker.last_output
+    assert [round(pause - wanted, 1) for pause, wanted in zip(paused, (0, 0, 0.6, 1.2, 0, 0), strict=True) if not 0 <= pause - wanted < 0.5] == []
+
+
+def until_replaced_s(worker, others, age_s):
+    """Kill the child that is none of the others when it is so old. Return the seconds until there is another one."""
+    (pid,) = wait_until(lambda: children_of(worker.process.pid) - others, "a child")
+    born = time.monotonic()
+    wait_until(lambda: time.monotonic() >= born + age_s, "its age")
+    killed = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: children_of(worker.process.pid) - others - {pid}, "the next child")
+    return time.monotonic() - killed
 
 
 def test_restarts_are_put_off_only_when_children_keep_dying_young():

@@ -9,9 +9,19 @@ import time
 
 import pytest
 
-from tests.app.jobs import EchoJob, GateJob, NoopJob
+from tests.app.jobs import EchoJob, GateJob, HoldGilJob, NoopJob
 from tests.conftest import wait_until
-from tests.worker.family import began_on, children_of, is_alive, kept, members, ready
+from tests.worker.family import (
+    BEAT_AND_SLACK_S,
+    BEATS_OFTEN,
+    began_on,
+    children_of,
+    is_alive,
+    kept,
+    members,
+    ready,
+    settings_module,
+)
 from tests.workers import worker_process
 
 pytestmark = pytest.mark.usefixtures("redis")
@@ -145,45 +155,89 @@ def test_term_pushes_back_what_does_not_end(redis):
     assert kept(redis) == []
 
 
+@pytest.fixture
+def beats_often(tmp_path):
+    """The environment of a worker that looks for buttons each second."""
+    return settings_module(tmp_path, "often", BEATS_OFTEN)
+
+
+def press(redis, identity, name):
+    """As Sidekiq Web does it: see the samples api_quiet."""
+    redis.pipeline(transaction=True).lpush(f"{identity}-signals", name).expire(f"{identity}-signals", 60).execute()
+
+
 class TestDashboard:
-    def press(self, redis, identity, name):
-        redis.lpush(f"{identity}-signals", name)
+    """What a button does comes with the next beat."""
 
-    def test_a_stopped_child_is_not_replaced_and_after_the_last_one_the_supervisor_ends(self, redis):
-        with worker_process("-p", "2") as worker:
+    def test_a_stopped_child_is_not_replaced_and_after_the_last_one_the_supervisor_ends(self, redis, beats_often):
+        with worker_process("-p", "2", **beats_often) as worker:
             first, second = ready(redis, 2).values()
-            self.press(redis, first, "TERM")
-            wait_until(lambda: list(members(redis).values()) == [second], "the first to end", 15)
+            press(redis, first, "TERM")
+            wait_until(lambda: list(members(redis).values()) == [second], "the first to end", BEAT_AND_SLACK_S)
             wait_until(lambda: len(children_of(worker.process.pid)) == 2, "the first to be gone")
-            self.press(redis, second, "TERM")
-            assert worker.wait(20) == 0
+            press(redis, second, "TERM")
+            assert worker.wait(BEAT_AND_SLACK_S + 5) == 0
 
-    def test_quiet_and_a_dump_reach_one_child(self, redis):
-        with worker_process("-p", "2") as worker:
+    def test_quiet_and_a_dump_reach_one_child(self, redis, beats_often):
+        with worker_process("-p", "2", **beats_often) as worker:
             first, second = ready(redis, 2).values()
-            self.press(redis, first, "TSTP")
-            wait_until(lambda: redis.hget(first, "quiet") == b"true", "the quiet", 15)
+            press(redis, first, "TSTP")
+            wait_until(lambda: redis.hget(first, "quiet") == b"true", "the quiet", BEAT_AND_SLACK_S)
             assert redis.hget(second, "quiet") == b"false"
-            self.press(redis, first, "TTIN")
-            worker.wait_for("WARNING sidekick: Thread")
+            press(redis, first, "TTIN")
+            worker.wait_for("WARNING sidekick: Thread", BEAT_AND_SLACK_S)
+
+    @pytest.mark.parametrize("processes", ["0", "1"])
+    def test_quiet_gives_back_what_was_fetched_ahead_within_a_second(self, redis, beats_often, processes):
+        """Two jobs have begun and no thread is free; the jobs behind the second one were fetched with it."""
+        with worker_process("-p", processes, "-c", "2", **beats_often) as worker:
+            ((_, identity),) = ready(redis, 1).items()
+            GateJob.perform_later(1)
+            began_on(redis)
+            NoopJob.perform_bulk([(n,) for n in range(3000)])
+            GateJob.perform_later(2)
+            NoopJob.perform_bulk([(n,) for n in range(500)])
+            began_on(redis, 2)
+            press(redis, identity, "TSTP")
+            wait_until(lambda: redis.exists(f"{identity}-signals") == 0, "the beat", BEAT_AND_SLACK_S)
+            wait_until(lambda: redis.llen("queue:default") == 500, "what was fetched ahead to be back", 1)
+            wait_until(lambda: redis.hget(identity, "quiet") == b"true", "the quiet to be shown", BEAT_AND_SLACK_S)
+            assert redis.llen("ended") == 0
+            redis.rpush("gate", "go", "go")
+            wait_until(lambda: redis.llen("ended") == 2, "the begun jobs")
+            assert redis.llen("queue:default") == 500
+            worker.send(signal.SIGTERM)
+            assert worker.wait() == 0
 
 
-def test_a_job_that_holds_the_gil_does_not_hold_up_the_beat(redis):
-    from tests.app.jobs import HoldGilJob
+SHORT_LEASES = """
+from django_sidekick.broker import recovery
+recovery.LEASE_S = 4
+from django_sidekick.broker import ownership
+ownership.RENEW_EVERY_S = 1
+"""
+"""Of 4 s instead of 15, renewed each second instead of each fifth: one that nobody renews is seen to end."""
 
-    with worker_process("-p", "1", "-c", "1") as worker:
-        ((pid, identity),) = ready(redis, 1).items()
+
+def test_a_job_that_holds_the_gil_for_longer_than_a_lease_costs_neither_beat_nor_lease(redis, tmp_path):
+    with worker_process("-p", "1", "-c", "1", **settings_module(tmp_path, "short", SHORT_LEASES + BEATS_OFTEN)) as worker:
+        ((_, identity),) = ready(redis, 1).items()
         wait_until(lambda: redis.hget(identity, "busy") == b"0", "the first beat")
-        HoldGilJob.perform_later(13.0)
+        assert redis.zscore("sk:owners", identity) < time.time() + 5
+        HoldGilJob.perform_later(9.0)
         began_on(redis)
-        wait_until(lambda: redis.hget(identity, "busy") == b"1", "a beat in the meantime", 12)
+        began = time.monotonic()
+        wait_until(lambda: redis.hget(identity, "busy") == b"1", "a beat in the meantime", 5)
         work = [json.loads(text) for text in redis.hvals(f"{identity}:work")]
         assert [json.loads(entry["payload"])["class"] for entry in work] == [HoldGilJob.name]
-        assert redis.llen("ended") == 0
-        assert redis.zscore("sk:owners", identity) > time.time()
-        wait_until(lambda: redis.llen("ended") == 1, "its end", 15)
+        while redis.llen("ended") == 0:
+            assert redis.zscore("sk:owners", identity) > time.time(), "the lease is over"
+            assert float(redis.hget(identity, "beat")) > time.time() - 4, "no beat has come"
+            assert time.monotonic() < began + 20
+        assert time.monotonic() > began + 8, "it has held the GIL for longer than a lease"
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
+        assert "taken over" not in worker.output()
 
     assert redis.llen("began") == 1
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 
 import pytest
 
 from django_sidekick.broker.ownership import Ownership
+from django_sidekick.broker.waiting import BLOCK_S
 from django_sidekick.exceptions import Fenced
 from tests.app.jobs import EchoJob
 from tests.conftest import wait_until
-from tests.workers import child, running
+from tests.workers import child, running, worker_process
 
 pytestmark = pytest.mark.usefixtures("redis")
 
@@ -70,6 +73,25 @@ def test_an_idle_worker_makes_two_calls_a_job(redis):
             wait_until(lambda: worker.intake.is_idle() and blocked(redis), "the worker to wait again")
 
         assert len(fetches) == 5
+
+
+def test_one_job_wakes_one_of_many_processes(redis):
+    """Who is woken waits anew: so many waits begin as there were jobs, and those that began because two seconds were over."""
+    with worker_process("-p", "3", "-c", "1") as worker:
+        wait_until(lambda: redis.zcard("sk:owners") == 3 and len(blocked(redis)) == 3, "three idle processes")
+        redis.config_resetstat()
+        began = time.monotonic()
+        for number in range(40):
+            EchoJob.perform_later(number)
+            wait_until(lambda n=number: redis.llen("echo") == n + 1, "the job")
+            wait_until(lambda: len(blocked(redis)) == 3, "it to wait again")
+        waits = redis.info("commandstats")["cmdstat_blmove"]["calls"]
+        over = 3 * (1 + (time.monotonic() - began) / BLOCK_S)
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+
+    print(f"40 jobs pushed to 3 idle processes: {waits} waits, at most {over:.1f} for their time")
+    assert 40 <= waits <= 40 + over
 
 
 def test_of_several_that_come_at_once_all_are_held_in_the_turns_order(redis, own):
