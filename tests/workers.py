@@ -34,7 +34,8 @@ def child(*queues: str, concurrency: int = 2, timeout_s: float = 5.0, **keys: An
         shutdown_timeout_s=timeout_s,
         tag="tests",
     )
-    executor = build_executor(settings, features=load_features(settings))
+    layers = (keys["job_log"].middleware,) if "job_log" in keys else ()
+    executor = build_executor(settings, features=load_features(settings), layers=layers)
     return Child(options, executor, **keys)
 
 

@@ -31,7 +31,7 @@ class ProcessBeat:
     def beat(self, identity: str, fields: Mapping[str, str], work: Mapping[str, bytes]) -> str | None:
         """Refresh the process' hash and work, TTL 60 s. Return a signal that a dashboard has sent, if any.
 
-        Two transactions, as Sidekiq 8.1 writes them (studies/sidekiq.md 1.4).
+        Two transactions, as Sidekiq 8.1 writes them (`lib/sidekiq/launcher.rb`).
         """
         keys, pipeline = self._keys, self._client.pipeline(transaction=True)
         pipeline.unlink(keys.work(identity))
@@ -45,12 +45,15 @@ class ProcessBeat:
         signal = pipeline.execute()[-1]
         return signal.decode(errors="replace") if signal else None
 
-    def held(self, identity: str, tags: Sequence[int]) -> list[bytes | None]:
-        """Return the payloads that a process holds under these tags; None for what it holds no more."""
+    def held(self, identity: str, tags: Sequence[int]) -> tuple[list[str], list[bytes | None]]:
+        """Return a process' queues, by index, and the payloads that it holds under these tags; None for what it holds no more.
+
+        The queues are those it was registered with: a process of older code may have others than this one.
+        """
         if not tags:
-            return []
-        payloads: list[bytes | None] = self._client.hmget(self._keys.inflight(identity), tags)
-        return payloads
+            return [], []
+        names, *payloads = self._client.hmget(self._keys.inflight(identity), ["queues", *tags])
+        return (names or b"").decode(errors="replace").split("\n"), payloads
 
     def round_trip_us(self) -> int:
         """Return the time of one PING in microseconds."""

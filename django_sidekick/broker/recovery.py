@@ -76,7 +76,7 @@ class OwnerRegister:
     def settle(self, identity: str, outcomes: Sequence[Outcome]) -> int:
         """Settle jobs for a fenced process. Return how many it still held.
 
-        From the first on that should go where the key is of another type they stay held, and 0 is returned.
+        If one of them should go where the key is of another type all stay held, and 0 is returned.
         """
         keys = [self._keys.inflight(identity), self._keys.events]
         words = settling.words_of(outcomes, b"", self._settings, self._keys, keys)

@@ -29,7 +29,7 @@ from django_sidekick.jobs.moments import moment_s, moments_s
 from django_sidekick.jobs.options import Call, call_of
 from django_sidekick.jobs.request import Request
 from django_sidekick.wire import arguments
-from django_sidekick.wire.payload import read_time_s
+from django_sidekick.wire.payload import read_time_s, said
 
 
 class BaseJob:
@@ -89,7 +89,7 @@ class BaseJob:
     @property
     def jid(self) -> str:
         """The job's id: 24 hex digits, unless somebody has pushed another."""
-        return str(self.payload.get("jid", ""))
+        return said(self.payload.get("jid", ""))
 
     @property
     def attempt(self) -> int:

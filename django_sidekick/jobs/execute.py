@@ -17,6 +17,7 @@ from asgiref.sync import markcoroutinefunction, sync_to_async
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import MalformedPayload, Shutdown
 from django_sidekick.feature import Feature, Layer, load_features
+from django_sidekick.jobs.cancelling import forget_cancel, in_full, is_shutdown
 from django_sidekick.jobs.failures import Failures
 from django_sidekick.jobs.registry import JOBS, Stranger, job_of, refuse
 from django_sidekick.middleware import (
@@ -88,6 +89,7 @@ class Executor:
         """
         chain, connections, enter = self._async_chain, self._connections, current_job.set
         now, clock, rarely = time.time, time.perf_counter, bool(self._follow_ups)
+        task_now = asyncio.current_task
 
         async def finish(awaiting: Awaiting, began: float) -> Outcome:
             delivery, payload, job = awaiting
@@ -97,6 +99,8 @@ class Executor:
                 if connections.opened_any:
                     await connections.alook_before()
                 await chain(job)  # type: ignore[misc]
+                if task_now().cancelling():  # type: ignore[union-attr] # a job runs in a task
+                    await forget_cancel()
                 outcome: Outcome = _new(
                     Outcome,
                     ("done", delivery, payload, started_at_s, clock() - began, None, None, 0.0, ()),
@@ -111,9 +115,9 @@ class Executor:
         return finish
 
     async def _failed_on_loop(self, awaiting: Awaiting, error: BaseException) -> Outcome:
-        if _is_shutdown(error):
+        if is_shutdown(error):
             return Outcome("released", awaiting.delivery)  # it was pushed back before it was cancelled
-        outcome: Outcome = await sync_to_async(self._failed)(*awaiting, error)
+        outcome: Outcome = await in_full(sync_to_async(self._failed)(*awaiting, error))
         return outcome
 
     def _straight(self, *, awaits: bool) -> Execute:
@@ -269,11 +273,6 @@ def _arguments(payload: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
     if payload.get("sk_encoded"):
         return arguments.load(args), arguments.load(kwargs)
     return args, kwargs
-
-
-def _is_shutdown(error: BaseException) -> bool:
-    """Tell whether the process' end has cancelled this, and not the job itself."""
-    return isinstance(error, asyncio.CancelledError) and any(isinstance(a, Shutdown) for a in error.args)
 
 
 def _layers(settings: Settings, features: Sequence[Feature]) -> list[Layer]:

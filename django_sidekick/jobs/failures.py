@@ -116,7 +116,7 @@ class Failures:
             return None
         try:
             return getattr(job, hook)(*values)
-        except Exception:  # a hook may fail; its job may not be lost by that
+        except BaseException:  # even by SystemExit a hook may fail; its job may not be lost by that
             logger.exception("%s of %s raised; it is passed over.", hook, job.name)
             return None
 
@@ -124,7 +124,7 @@ class Failures:
         for handler in self._handlers:
             try:
                 handler(error, context)
-            except Exception:  # see _ask
+            except BaseException:  # see _ask
                 logger.exception("The error handler %r raised; it is passed over.", handler)
 
 

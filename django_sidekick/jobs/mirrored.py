@@ -13,7 +13,7 @@ from django_sidekick.exceptions import MalformedPayload
 from django_sidekick.jobs.registry import LEVELS
 from django_sidekick.wire import codec, event, ruby
 from django_sidekick.wire.outcome import Outcome
-from django_sidekick.wire.payload import parse
+from django_sidekick.wire.payload import parse, said
 
 EventsOf = Callable[[str, Sequence[Outcome]], bytes]
 """Takes the worker's identity and what its jobs came to; returns the blob of events that goes with their acknowledgement."""
@@ -108,7 +108,7 @@ def level_of(payload: Mapping[str, Any], settings: Settings, levels: Mapping[str
 
 def is_sampled(jid: object, share: float) -> bool:
     """Choose by jid, so that all events of a job are told of, or none."""
-    return share >= 1 or crc32(str(jid).encode(errors="replace")) < share * 2**32
+    return share >= 1 or crc32(said(jid).encode(errors="replace")) < share * 2**32
 
 
 def _levels(classes: Mapping[str, type[Any]]) -> dict[str, str]:

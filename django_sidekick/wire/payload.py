@@ -142,6 +142,14 @@ def scrub(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
+def said(value: object) -> str:
+    """Return any value of a payload as a text, to be shown. Never raise: not every number of JSON's can be printed."""
+    try:
+        return str(value)
+    except (ValueError, RecursionError):
+        return f"({type(value).__name__} beyond printing)"
+
+
 def error_message(error: BaseException) -> str:
     """Return the first 10,000 characters of the error's text, scrubbed. Never raise."""
     try:

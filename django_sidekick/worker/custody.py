@@ -194,11 +194,14 @@ class Custody:
                 self._patience.absence.missed(error.__cause__ or error)
             return False
         except REFUSALS as error:
-            self._warn_of_refusal(error)
+            self._warn("Redis refuses: %s. The supervisor tries again.", error)
+            return False
+        except Exception as error:  # noqa: BLE001 whatever it is, the children need their supervisor
+            self._warn("What a supervisor does for its children has failed: %r. It tries again.", error, exc_info=error)
             return False
         return True
 
-    def _warn_of_refusal(self, error: Exception) -> None:
+    def _warn(self, text: str, *values: object, exc_info: Exception | None = None) -> None:
         if time.monotonic() - self._warned_at > WARN_EVERY_S:
             self._warned_at = time.monotonic()
-            logger.warning("Redis refuses: %s. The supervisor tries again.", error)
+            logger.warning(text, *values, exc_info=exc_info)

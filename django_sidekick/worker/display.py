@@ -86,12 +86,13 @@ class Display:
         self._beats.leave(identity)
 
     def _work(self, identity: str, running: Sequence[Began]) -> dict[str, bytes]:
-        payloads = self._beats.held(identity, [began.tag for began in running])
+        queues, payloads = self._beats.held(identity, [began.tag for began in running])
         work = {}
         for began, payload in zip(running, payloads, strict=True):
-            if payload is not None:
+            index = began.tag % MAX_QUEUES
+            if payload is not None and index < len(queues):
                 entry = {
-                    "queue": self._info.queues[began.tag % MAX_QUEUES][0],
+                    "queue": queues[index],
                     "payload": payload.decode(errors="replace"),
                     "run_at": int(began.since_s),
                 }

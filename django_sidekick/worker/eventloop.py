@@ -40,7 +40,8 @@ class EventLoop:
     def __init__(self, finish: Finish, slots: Slots, on_room: Callable[[], None]) -> None:
         self.waiting: deque[Awaiting] = deque()
         self._finish = finish
-        self._begin, self._hand_over = slots.begin, slots.end
+        self._slots = slots
+        self._begin = slots.begin
         self._free = deque(slots.of_coroutines)
         self._on_room = on_room
         self._was_full = False
@@ -117,7 +118,7 @@ class EventLoop:
     def _take_in(self) -> None:
         self._is_called = False
         waiting, free, clock, begin = self.waiting, self._free, time.perf_counter, self._begin
-        finish, task_of, hand_over = self._finish, self._task, self._hand_over
+        finish, task_of = self._finish, self._task
         while free:
             try:
                 awaiting = waiting.popleft()
@@ -128,7 +129,7 @@ class EventLoop:
             task = task_of(finish(awaiting, began))
             if task.done():
                 free.append(slot)
-                hand_over(slot, task.result())
+                self._hand_over(slot, task)
             else:
                 self._tasks.add(task)
                 task.add_done_callback(partial(self._end_later, slot))
@@ -144,9 +145,18 @@ class EventLoop:
     def _end_later(self, slot: int, task: asyncio.Task[Outcome]) -> None:
         self._tasks.discard(task)
         self._free.append(slot)
-        self._hand_over(slot, task.result())
+        self._hand_over(slot, task)
         if self.waiting:
             self._take_in()
+
+    def _hand_over(self, slot: int, task: asyncio.Task[Outcome]) -> None:
+        try:
+            outcome = task.result()
+        except BaseException:  # finish promises not to raise: held until this process ends
+            logger.exception("A coroutine job could not be settled and stays in flight.")
+            self._slots.leave(slot)
+        else:
+            self._slots.end(slot, outcome)
 
     def _end_when_idle(self, ended: threading.Event) -> None:
         if not self._tasks or self._loop is None:

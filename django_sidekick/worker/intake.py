@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from django_sidekick.broker.ownership import Ownership
 from django_sidekick.exceptions import BrokerUnavailable, Fenced, Shutdown
@@ -18,6 +19,7 @@ from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.middleware import current_job
 from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
 from django_sidekick.worker.eventloop import EventLoop
+from django_sidekick.worker.finished import Finished
 from django_sidekick.worker.journal import Journal, path_of
 from django_sidekick.worker.openqueues import OpenQueues
 from django_sidekick.worker.options import Sizes
@@ -51,7 +53,7 @@ class Intake:
         self.ownership = ownership
         self.journal = journal
         self.buffer: deque[Delivery] = deque()
-        self.finished: deque[Outcome] = deque()
+        self.finished = Finished()
         self.slots = Slots(sizes, journal, self.finished.append)
         self.tally = Tally()
         self.quiet = False
@@ -66,7 +68,6 @@ class Intake:
         self._leading = threading.Lock()
         self._settling = threading.Lock()
         self._starting_over = threading.Lock()
-        self._taking = threading.Lock()
         self._abandoned: set[int] = set()
         self._fetched = 0
         self._prefetch = Prefetch()
@@ -134,11 +135,16 @@ class Intake:
         """Acknowledge what is finished, without fetching. For callers that do not lead."""
         with self._settling:
             identity = self.ownership.identity
-            if finished := self._take_finished():
+            if finished := self.finished.take(self.ownership.oldest_tag, self._abandoned):
                 try:
                     self.ownership.acknowledge(finished, self._events(finished))
                 except Fenced:
                     self.start_over(identity)
+                except BrokerUnavailable:
+                    self.finished.put_back(finished)
+                    raise
+                else:
+                    self.tally.count(finished)
 
     def give_back(self) -> int:
         """Return what no thread has begun to the front of its queue. Return the number of jobs."""
@@ -153,7 +159,7 @@ class Intake:
     def push_back_running(self) -> list[Delivery]:
         """Return the jobs that still run, now back in their queues: what they do from now on counts for nothing."""
         running = [delivery for delivery in self.slots.running if delivery]
-        ended = {outcome.delivery.tag for outcome in list(self.finished)}  # asked last: these are settled
+        ended = self.finished.tags()  # asked last: these are settled
         running = [delivery for delivery in running if delivery.tag not in ended]
         self._abandoned |= {delivery.tag for delivery in running}
         return running if self._return(running) else []
@@ -204,7 +210,8 @@ class Intake:
         """Fill the buffer, or stand by while another does. Return False when nothing will come any more."""
         current_job.set(None)
         if self.waiting and self.finished:
-            self._settle_quietly()
+            with suppress(BrokerUnavailable):  # the process ends, and tries once more when it signs off
+                self.settle()
         while not self.buffer:
             if self.quiet:
                 return False
@@ -242,12 +249,11 @@ class Intake:
         identity = self.ownership.identity
         try:
             if self.finished:
-                self._settle_quietly()
+                self.settle()
             if not self.quiet:
                 woken = self.ownership.wait_for_work(self._order.next(), self._order.patience_s)
                 self._receive(woken, identity)
             if self.quiet:
-                self.give_back()
                 self.ownership.return_woken()
         except Fenced:
             self.start_over(identity)
@@ -256,7 +262,7 @@ class Intake:
 
     def _fetch(self) -> int:
         wanted, identity = self._prefetch.wanted(self._free, self.done), self.ownership.identity
-        finished = self._take_finished()
+        finished = self.finished.take(self.ownership.oldest_tag, self._abandoned)
         self.settled_at = time.monotonic()
         try:
             deliveries = self.ownership.fetch(
@@ -265,36 +271,30 @@ class Intake:
         except Fenced:
             self.start_over(identity)
             return 0
+        except BrokerUnavailable:
+            self.finished.put_back(finished)
+            raise
+        self.tally.count(finished)
         if deliveries:
             self._prefetch.weigh(deliveries)
-            self._fetched += len(deliveries)
-            self.buffer.extend(deliveries)
+            self._receive(deliveries, identity)
             if self._free < 0:
                 self.on_ahead()
         return len(deliveries)
 
-    def _receive(self, woken: list[Delivery], identity: str) -> None:
-        """Put what a wait has brought into the buffer, if it is still ours."""
-        if woken and identity == self.ownership.identity:
-            self._fetched += len(woken)
-            self.buffer.extend(woken)
-
-    def _take_finished(self) -> list[Outcome]:
-        """Take what is finished, without the jobs that are others' now: fenced off, or pushed back."""
-        take = self.finished.popleft
-        with self._taking:  # else two of us would run into each other's end and lose what they hold
-            finished = [take() for _ in range(len(self.finished))]
-            oldest, abandoned = self.ownership.oldest_tag, self._abandoned
-            if oldest or abandoned:
-                finished = [o for o in finished if o[1][0] >= oldest and o[1][0] not in abandoned]
-            self.tally.count(finished)
-        return finished
-
-    def _settle_quietly(self) -> None:
-        try:
-            self.settle()
-        except BrokerUnavailable:
-            logger.info("Finished jobs could not be acknowledged: they stay in flight and run again.")
+    def _receive(self, deliveries: list[Delivery], identity: str) -> None:
+        """Put what Redis has given to `identity` into the buffer, if that is still us; while quiet, give it back."""
+        with self._starting_over:
+            if identity != self.ownership.identity:
+                return
+            self._fetched += len(deliveries)
+            self.buffer.extend(deliveries)
+        if self.quiet:
+            self.give_back()
 
     def _events(self, finished: list[Outcome]) -> bytes:
-        return self._events_of(self.ownership.identity, finished) if self._events_of and finished else b""
+        try:
+            return self._events_of(self.ownership.identity, finished) if self._events_of and finished else b""
+        except Exception:  # the jobs have ended; without the event the mirror has a gap, and nobody runs them again
+            logger.exception("What became of %d jobs cannot be told to the history.", len(finished))
+            return b""

@@ -15,6 +15,8 @@ from typing import Any, TextIO
 from asgiref.sync import iscoroutinefunction
 from django.utils.decorators import sync_and_async_middleware
 
+from django_sidekick.wire.payload import said
+
 WRITE_EVERY_S = 0.02
 LONGEST_BACKLOG = 100_000
 
@@ -91,10 +93,18 @@ class JobLog:
             count = len(self._lines)
             if not count:
                 return
-            lines = [self._format(self._lines.popleft()) for _ in range(count)]
+            lines = [self._written(self._lines.popleft()) for _ in range(count)]
             stream = self._stream or sys.stderr
             stream.write("\n".join(lines) + "\n")
             stream.flush()
+
+    def _written(self, line: Line) -> str:
+        try:
+            return self._format(line)
+        except ValueError:  # a jid, a class or a queue that is a number too long to be printed
+            (began_s, thread, *names), at_s, what, error = line
+            name, jid, queue = map(said, names)
+            return self._format(((began_s, thread, name, jid, queue), at_s, what, error))
 
 
 def stamp(at_s: float) -> str:

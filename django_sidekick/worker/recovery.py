@@ -9,14 +9,14 @@ import random
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.ownership import MAX_QUEUES, RENEW_EVERY_S, Ownership
 from django_sidekick.broker.patience import REFUSALS, Patience
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings
-from django_sidekick.exceptions import Fenced
+from django_sidekick.exceptions import BrokerUnavailable, Fenced, MalformedPayload
 from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.wire.outcome import Delivery, Outcome
 from django_sidekick.wire.payload import parse
@@ -100,7 +100,7 @@ class TakeOver:
         for tag, raw in held.items():
             delivery = Delivery(tag, queues[tag % MAX_QUEUES], raw)
             _, started_at_s, duration_s, kind = entries.finished[tag]
-            outcome = Outcome(kind, delivery, parse(raw), started_at_s, duration_s)
+            outcome = Outcome(kind, delivery, _payload_of(raw), started_at_s, duration_s)
             outcomes.append(with_event(identity, outcome, self._keys, self._events_of))
         return self._owners.settle(identity, outcomes) if outcomes else 0
 
@@ -150,6 +150,11 @@ class Recovery:
             if time.monotonic() - self._warned_at > WARN_EVERY_S:
                 self._warned_at = time.monotonic()
                 logger.warning("%s is gone, and its jobs stay with it for now: %s", identity, error)
+            return False
+        except (BrokerUnavailable, Fenced):
+            raise
+        except Exception:  # whatever it is, it holds up no other
+            logger.exception("%s is gone, and its jobs stay with it for now.", identity)
             return False
         self._counted[identity] = self._counted.get(identity, 0) + taken.returned
         if not taken.more and (jobs := self._counted.pop(identity)):
@@ -202,6 +207,14 @@ def sweep_journals(runtime_dir: Path, is_known: Callable[[str], bool]) -> None:
             is_old = time.time() - path.stat().st_mtime > OLD_JOURNAL_S
             if is_old and not is_known(path.name.removesuffix(".journal")):
                 path.unlink()
+
+
+def _payload_of(raw: bytes) -> dict[str, Any] | None:
+    """Return the payload of a job that has run; None if it nests so deeply that it can be read there and not here."""
+    try:
+        return parse(raw)
+    except MalformedPayload:
+        return None
 
 
 def _is_alive(identity: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
 from collections.abc import Iterable
 
@@ -22,19 +23,24 @@ _EMPTY = (0, 0, 0.0, *(0 for _ in range(len(BUCKETS_MS) + 1)))
 
 
 class Tally:
-    """What one process has run since it began; counts never go back. One thread counts at a time.
+    """What one process has run since it began; counts never go back.
 
     `classes`: for each job class processed, failed, run time of the good runs in s, and 26 buckets.
     """
 
-    __slots__ = ("classes", "unknown")
+    __slots__ = ("_counting", "classes", "unknown")
 
     def __init__(self) -> None:
         self.classes: dict[str, list[float]] = {}
         self.unknown = 0
+        self._counting = threading.Lock()
 
     def count(self, outcomes: Iterable[Outcome]) -> None:
         """Count runs. A malformed payload counts nowhere; an unknown class not in the metrics."""
+        with self._counting:
+            self._count(outcomes)
+
+    def _count(self, outcomes: Iterable[Outcome]) -> None:
         classes = self.classes
         for kind, _, payload, _, duration_s, error, _, _, _ in outcomes:
             if payload is None or kind == "released":

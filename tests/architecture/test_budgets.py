@@ -24,6 +24,8 @@ BROAD = {
     "history/feed.py",
     "worker/threads.py",
     "worker/child.py",
+    "worker/custody.py",
+    "worker/recovery.py",
     "wire/payload.py",
     "wire/serializers.py",
     "broker/waiting.py",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from django_sidekick.broker import obituaries
@@ -21,6 +23,12 @@ def told(redis):
     return [entry.decode().rsplit(":", 1)[0] for entry in redis.lrange("told", 0, -1)]
 
 
+def end(worker):
+    """End all of its processes: one that outlives it would take the next test's news."""
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 0
+
+
 def bury(redis, broker, raw, times=3):
     for command, key, words in obituaries.announce(Obituary("h:1:a", times, "default", raw), broker.keys):
         redis.execute_command(command, key, *words)
@@ -38,6 +46,7 @@ def test_handlers_and_hooks_hear_of_it_in_the_service(redis, tmp_path):
         (pid,) = {int(entry.rsplit(b":", 1)[1]) for entry in redis.lrange("told", 0, -1)}
         ready(redis, 1)
         assert pid in children_of(worker.process.pid) - set(members(redis))
+        end(worker)
 
     assert told(redis) == [f"{what}:ProcessDied:{job.jid}" for what in ("handler", "exhausted", "dead")]
     assert redis.zcard("dead") == 1, "what a hook answers changes nothing"
@@ -50,6 +59,7 @@ def test_a_hook_that_kills_the_service_is_called_once_and_the_work_goes_on(redis
         worker.wait_for("The service process", 30)
         EchoJob.set(wait=0.5).perform_later()
         wait_until(lambda: redis.llen("echo"), "a scheduled job", 30)
+        end(worker)
 
     assert [entry.partition(":")[0] for entry in told(redis)] == ["exhausted", "dead"]
     assert redis.zcard("dead") == 1

@@ -164,6 +164,31 @@ def test_an_error_of_any_kind_is_the_jobs_failure(redis, name):
     assert json.loads(redis.zrange("retry", 0, 0)[0])["error_class"] == name
 
 
+class CancelsItselfJob(BaseJob):
+    retry = 0
+
+    async def perform(self, how):
+        asyncio.current_task().cancel()
+        if how == "raises":
+            raise ValueError("no")
+        if how == "waits":
+            await asyncio.Event().wait()
+
+    def after_death(self, error):
+        SEEN.append(type(error).__name__)
+
+
+@pytest.mark.parametrize(("how", "told"), [("returns", []), ("raises", ["ValueError"]), ("waits", ["CancelledError"])])
+def test_a_job_that_cancels_itself_ends_like_any_other(redis, how, told):
+    with running(child()) as worker:
+        CancelsItselfJob.perform_later(how)
+        wait_until(lambda: worker.intake.done == 1 and worker.intake.is_idle(), "its end")
+
+        assert told == SEEN
+        assert redis.zcard("dead") == len(told)
+        assert not any(key.isdigit() for key in redis.hkeys(worker.ownership.inflight))
+
+
 @pytest.mark.django_db(transaction=True)
 class TestOrm:
     def test_synchronous_calls_are_refused_and_hooks_may_use_them(self):

@@ -1,0 +1,37 @@
+"""Outcomes on their way to Redis: between the end of a job and the call that settles it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Collection, Sequence
+
+from django_sidekick.wire.outcome import Outcome
+
+
+class Finished(deque[Outcome]):
+    """Threads append; whoever settles takes all, and puts back what could not be settled.
+
+    Until it is settled an outcome stands here or in the caller's hands, and its job in the in-flight hash.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._taking = threading.Lock()
+
+    def take(self, oldest_tag: int, abandoned: Collection[int]) -> list[Outcome]:
+        """Take what is finished. Left out is what is others' now: tags before `oldest_tag`, and those `abandoned`."""
+        pop = self.popleft
+        with self._taking:  # else two of us would run into each other's end and lose what they hold
+            taken = [pop() for _ in range(len(self))]
+        if oldest_tag or abandoned:
+            taken = [o for o in taken if o[1][0] >= oldest_tag and o[1][0] not in abandoned]
+        return taken
+
+    def put_back(self, outcomes: Sequence[Outcome]) -> None:
+        """Keep what could not be settled, for whoever settles next."""
+        self.extendleft(reversed(outcomes))
+
+    def tags(self) -> set[int]:
+        """Return the tags of what waits now."""
+        return {outcome.delivery.tag for outcome in list(self)}
