@@ -1,7 +1,8 @@
 """Ten minutes of mixed load on a real worker: nothing may grow, nothing may be left: `make soak`.
 
 `runworker -p 2` runs all that benchmarks/soak_jobs.py enqueues: short and long jobs, coroutines, SQL, failures,
-dead jobs, scheduled, cancelled and expired ones, and jobs that kill their process; children are recycled.
+dead jobs, scheduled, cancelled and expired ones, and jobs that kill their process; children are recycled. The
+recorder writes the history of all of them, and cuts it to HISTORY_MAX_ROWS.
 Every 5 s memory, descriptors and threads of each process are read, with what Redis and the runtime folder hold.
 After a warm-up of one fifth a straight line is laid through each series: what it gains over the rest of the run
 must stay below the bound beside it. At the end, after a drain and TERM, nothing may be left but what lives on.
@@ -31,17 +32,23 @@ sys.path.insert(0, str(ROOT))
 RESULT = ROOT / "benchmarks" / "results" / "soak.json"
 SAMPLE_EVERY_S = 5.0
 DRAIN_S = 90.0
-STAYS = {"queues", "stat:processed", "stat:failed", "dead"}
-"""Keys that outlive an idle worker without a TTL."""
+STAYS = {"queues", "stat:processed", "stat:failed", "dead", "sk:events", "sk:events:generation"}
+"""Keys that outlive an idle worker without a TTL; of the events an empty stream is left, and its name."""
 
 HELD = ("sk:inflight", "sk:wake", "sk:owners")
 ALARMS = ("could not go on", "A thread of the intake failed", "could not be settled", "does not end", "did not end")
 NOTHING = (
     "exit_code", "processes_left", "journals_left", "keys_held", "keys_without_ttl", "dead_above_limit",
-    "handles_unheard", "alarms", "buried_bystanders",
+    "handles_unheard", "alarms", "buried_bystanders", "events_left", "events_dropped",
 )  # fmt: skip
 METRICS = 13
 """A histogram of each of the ten classes, a hash a minute, one every ten."""
+
+MOST_ROWS = 5_000
+"""HISTORY_MAX_ROWS. Old rows are cut whenever a tenth as many are new, in small chunks: some more stand at any moment."""
+
+MOST_WAITING = 2_000
+"""Blobs, of a job or more each: the recorder of the process that is killed is replaced, and catches up."""
 
 BLAME = 15
 """Jobs that one kill can find inside `perform`: ten threads, and the coroutines of the moment."""
@@ -70,7 +77,7 @@ class Soaking:
 
         from benchmarks import soak_jobs
 
-        soak_jobs.make_rows()
+        soak_jobs.make_tables()
         self.client = redis.Redis(port=server.port)  # not the load's: its pool would grow with us
         self.load = soak_jobs.Load(max(40.0, minutes * 60 / 14), max(60.0, minutes * 60 / 4))
         self.log = self.folder / "worker.log"
@@ -94,6 +101,8 @@ class Soaking:
 
     def tree(self) -> list[int]:
         """Every living process of the worker's session."""
+        from benchmarks.soak_processes import stat
+
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and (fields := stat(int(entry.name))) and int(fields[3]) == self.worker.pid:
@@ -106,17 +115,10 @@ class Soaking:
         self.worker.wait()
 
 
-def stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the state on; nothing for one that has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-    return fields if fields[0] not in "ZX" else []
-
-
 def observe(soaking: Soaking, service: int) -> dict[str, Any]:
     """Take one sample of everything."""
+    from benchmarks.soak_processes import look_at
+
     processes = []
     for pid in [os.getpid(), *soaking.tree()]:
         role = {os.getpid(): "load", soaking.worker.pid: "supervisor", service: "service"}.get(pid, "worker")
@@ -133,27 +135,9 @@ def observe(soaking: Soaking, service: int) -> dict[str, Any]:
         "journals": len(journals),
         "journal_bytes": sum(path.stat().st_size for path in journals if path.exists()),
         "database_clients": database_clients(),
+        "events": soaking.client.xlen("sk:events"),
+        "rows": rows_of_history(),
     }
-
-
-def look_at(pid: int) -> dict[str, float] | None:
-    try:
-        fields = stat(pid)
-        uptime_s = float(Path("/proc/uptime").read_text().split()[0])
-        return {
-            "age_s": round(uptime_s - int(fields[19]) / os.sysconf("SC_CLK_TCK"), 1),
-            "rss_kib": memory_kib(pid, "status", "VmRSS:"),
-            "pss_kib": memory_kib(pid, "smaps_rollup", "Pss:"),
-            "descriptors": sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()),
-            "threads": int(fields[17]),
-        }
-    except (OSError, IndexError):  # it has just ended
-        return None
-
-
-def memory_kib(pid: int, file: str, name: str) -> int:
-    lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
-    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
 
 
 def family(key: str) -> str:
@@ -173,8 +157,15 @@ def database_clients() -> int:
         return int(cursor.fetchone()[0])
 
 
+def rows_of_history() -> int:
+    from django_sidekick.models import JobRecord
+
+    return JobRecord.objects.count()
+
+
 def watch(soaking: Soaking, seconds: float) -> list[dict[str, Any]]:
     """Sample until the time is over. The first child that the supervisor bears is the service."""
+    from benchmarks.soak_processes import stat
     from tests.conftest import wait_until
 
     wait_until(lambda: soaking.client.zcard("sk:owners") == 2, "two workers", 30)
@@ -216,6 +207,8 @@ def finish(soaking: Soaking) -> dict[str, Any]:
         "alarms": [line for line in log.splitlines() if any(alarm in line for alarm in ALARMS)],
         "buried_by_kills": (buried := log.count("is dead: The process died")),
         "buried_bystanders": buried - soaking.load.enqueued["Poison"],
+        "events_left": client.xlen("sk:events"),
+        "events_dropped": int(client.get("sk:events:dropped") or 0),
         "drained_s": round(drained_s, 2),
         "dead": dict(dead),
         "processed": int(client.get("stat:processed")),
@@ -232,7 +225,7 @@ def remembered(client: Any) -> list[bytes]:
 
 def is_drained(client: Any) -> bool:
     held = sum(client.hlen(f"sk:inflight:{owner.decode()}") > 3 for owner in client.zrange("sk:owners", 0, -1))
-    return not (held or client.zcard("retry") or client.zcard("schedule") or any(client.llen(f"queue:{name.decode()}") for name in client.smembers("queues")))
+    return not (held or client.xlen("sk:events") or client.zcard("retry") or client.zcard("schedule") or any(client.llen(f"queue:{name.decode()}") for name in client.smembers("queues")))
 
 
 def checks(left: dict[str, Any], samples: list[dict[str, Any]], minutes: float) -> dict[str, bool]:
@@ -243,6 +236,8 @@ def checks(left: dict[str, Any], samples: list[dict[str, Any]], minutes: float) 
         f"metrics keys: at most {METRICS} a minute": keys.get("metrics", 0) <= METRICS * (minutes + 2),
         f"crash keys: at most {BLAME} a kill": keys.get("crashes", 0) <= BLAME * kills,
         "jobs have killed their process": kills >= 3,
+        f"rows of history: at least {MOST_ROWS:,}, at most three times as many": MOST_ROWS <= samples[-1]["rows"] <= 3 * MOST_ROWS,
+        f"events that wait for the recorder: at most {MOST_WAITING}": max(s["events"] for s in samples) <= MOST_WAITING,
         "children were recycled": bool(recycled(left, samples)),
     }
 

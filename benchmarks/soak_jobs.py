@@ -13,6 +13,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.core.management import call_command
 from django.db import connection, transaction
 
 from benchmarks.jobs import Noop
@@ -57,7 +58,7 @@ class Flaky(BaseJob):
 
     def perform(self) -> None:
         if self.attempt < 3:
-            raise Retry(wait_s=random.uniform(0.05, 1.0))
+            raise Retry(wait=random.uniform(0.05, 1.0))
 
 
 class Doomed(BaseJob):
@@ -67,7 +68,7 @@ class Doomed(BaseJob):
     queue_as = "low"
 
     def perform(self) -> None:
-        raise Retry(wait_s=0.2)
+        raise Retry(wait=0.2)
 
 
 class Killer(BaseJob):
@@ -90,7 +91,9 @@ class Poison(BaseJob):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def make_rows() -> None:
+def make_tables() -> None:
+    """The history's, into which the recorder writes, and one of the jobs' own."""
+    call_command("migrate", verbosity=0)
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE soak_row (id integer PRIMARY KEY, hits bigint NOT NULL)")
         for number in range(ROWS):

@@ -29,4 +29,6 @@ SIDEKICK = {
     "CHILD_MAX_JOBS": 10_000,
     "WORKER_CONN_MAX_AGE": 20,
     "RUNTIME_DIR": FOLDER / "run",
+    "HISTORY": "finished",
+    "HISTORY_MAX_ROWS": 5_000,
 }
