@@ -79,7 +79,7 @@ class Soaking:
 
         soak_jobs.make_tables()
         self.client = redis.Redis(port=server.port)  # not the load's: its pool would grow with us
-        self.load = soak_jobs.Load(max(40.0, minutes * 60 / 14), max(60.0, minutes * 60 / 4))
+        self.load = soak_jobs.Load(max(40.0, minutes * 60 / 5), max(60.0, minutes * 60 / 2.5))
         self.log = self.folder / "worker.log"
         self.worker = subprocess.Popen(
             [sys.executable, "-m", "django", "runworker", "-p", "2"],

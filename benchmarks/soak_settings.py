@@ -26,7 +26,7 @@ SIDEKICK = {
     "REDIS": f"redis://127.0.0.1:{os.environ['BENCH_PORT']}/0",
     "QUEUES": {"default": 3, "low": 1},
     "DEAD_MAX_JOBS": 50,
-    "CHILD_MAX_JOBS": 10_000,
+    "CHILD_MAX_JOBS": 20_000,
     "WORKER_CONN_MAX_AGE": 20,
     "RUNTIME_DIR": FOLDER / "run",
     "HISTORY": "finished",

@@ -45,6 +45,25 @@ class FailJob(BaseJob):
         raise ValueError(f"asked to fail with {text}")
 
 
+class HookedJob(BaseJob):
+    """Fail; each hook makes a text of all that it is told, as people's hooks do."""
+
+    def perform(self, *args: Any, **kwargs: Any) -> None:
+        raise ValueError(f"asked to fail with {args}")
+
+    def retry_in(self, count: int, error: BaseException) -> float | None:
+        return self.text_of("retry_in", count, error)
+
+    def retries_exhausted(self, error: BaseException) -> None:
+        self.text_of("retries_exhausted", error)
+
+    def after_death(self, error: BaseException) -> None:
+        self.text_of("after_death", error)
+
+    def text_of(self, *told: Any) -> None:
+        logging.getLogger("hooks").info("%s", f"{self.jid} {self.payload} {told}")
+
+
 class FlakyJob(BaseJob):
     """Fail until the key `healed` is set."""
 

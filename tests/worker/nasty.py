@@ -7,7 +7,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-KNOWN = ("tests.app.jobs.NoopJob", "tests.app.jobs.FailJob", "tests.app.jobs.CoroutineJob", "tests.app.jobs.AddJob")
+KNOWN = (
+    "tests.app.jobs.NoopJob", "tests.app.jobs.FailJob", "tests.app.jobs.CoroutineJob", "tests.app.jobs.AddJob",
+    "tests.app.jobs.HookedJob",
+)  # fmt: skip
 WRAPPER = "Sidekiq::ActiveJob::Wrapper"
 DEEPLY = 1_000
 VERY_DEEPLY = 100_000
@@ -83,10 +86,15 @@ def _named() -> dict[str, bytes]:
         "retry_queue": (5, {}, "\ud800", "a\nb"), "error_backtrace": (5, "x"),
     }.items():  # fmt: skip
         named |= {f"{field} {written(value, ascii_only=True)[:20].decode()}": job(**{field: value}) for value in values}
+    for field in ("jid", "queue", "wrapped", "retry", "retry_count", "created_at", "enqueued_at", "tags", "args", "kwargs"):
+        for job_class in KNOWN:  # more digits than Python makes a text of
+            inner = {"tags": b"[%s]" % digits, "args": b"[%s]" % digits, "kwargs": b'{"a":%s}' % digits}.get(field, digits)
+            named[f"5,000 digits in {field} of {job_class}"] = holding(inner, field, job_class)
     for levels in (DEEPLY, VERY_DEEPLY):
         named[f"{levels} levels"] = nested(levels)
         for field in ("args", "jid", "wrapped", "retry"):
-            named[f"{levels} levels of {field}"] = holding(nested(levels), field)
+            for job_class in KNOWN[:2] + KNOWN[-1:]:
+                named[f"{levels} levels of {field} of {job_class}"] = holding(nested(levels), field, job_class)
     for levels in range(880, 1000):
         named[f"{levels} levels, which the slow reader just reads or just does not"] = holding(nested(levels, b"1" * 20))
     return named

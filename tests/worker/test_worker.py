@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
 
 import pytest
@@ -317,6 +318,34 @@ def test_dashboards_may_quiet_and_stop(redis):
         wait_until(lambda: redis.hget(worker.ownership.identity, "quiet") == b"true", "the next beat")
         wait_until(lambda: redis.llen("queue:default") == 1, "what an open wait took to be back", 1)
         assert redis.llen("echo") == 0
+
+
+def test_a_fetch_that_is_under_way_at_the_quiet_is_given_back_within_a_second(redis):
+    """Its batch comes after the give-back: what of it no thread has begun goes back too."""
+    worker = child(concurrency=1)
+    fetched, go_on, fetch = threading.Event(), threading.Event(), worker.ownership.fetch
+
+    def fetch_slowly(order, wanted, *words):
+        batch = fetch(order, max(wanted, 100), *words)
+        if batch:
+            fetched.set()
+            go_on.wait(10)
+        return batch
+
+    worker.ownership.fetch = fetch_slowly
+    NoopJob.perform_bulk([(n,) for n in range(100)])
+    with running(worker):
+        wait_until(fetched.is_set, "the fetch")
+        identity = worker.ownership.identity
+        wait_until(lambda: redis.exists(identity), "the first beat")
+        redis.lpush(f"{identity}-signals", "TSTP")
+        worker._beat.wake()
+        wait_until(lambda: worker._is_quiet, "the quiet")
+        assert redis.llen("queue:default") == 0
+        go_on.set()
+        wait_until(lambda: redis.llen("queue:default") >= 99, "the batch to be back", 1)
+        wait_until(worker.intake.is_idle, "the one that may have begun")
+        assert worker.intake.done <= 1
 
 
 class TestProcess:
