@@ -127,7 +127,7 @@ class TestSidekiqYml:
             (":queues: 5", "list of names"),
             (":queues: [[a, b, c]]", "neither"),
             (":queues: [[a, b]]", "weight"),
-            (":queues: ['a b']", "queue name"),
+            (":queues: ['']", "no queue's name"),
             ("[1, 2]", "must map"),
             ("a: [", "no YAML"),
             ("\t", "no YAML"),

@@ -21,7 +21,6 @@ from tests.app.jobs import (
     GrowJob,
     NoopJob,
     OrphanJob,
-    StampJob,
 )
 from tests.conftest import wait_until
 from tests.worker.family import (
@@ -260,13 +259,23 @@ def test_a_memory_limit_below_the_base_size_is_said_once_and_does_not_churn(redi
 
 
 def test_the_limit_of_jobs_is_noticed_soon(redis):
-    """What still runs after it is bounded by the replacement's start and a fetch for each job."""
-    StampJob.perform_bulk([(n,) for n in range(6000)])
-    with worker_process("-p", "1", "-c", "1", SIDEKICK_TEST_CHILD_MAX_JOBS="100") as worker:
-        wait_until(lambda: redis.llen("stamps") == 6000, "the jobs", 60)
+    """As soon as so many have run, and not with the next look a second later: the old one is held in its next job."""
+    GateJob.perform_bulk([(n,) for n in range(30)])
+    with worker_process("-p", "1", "-c", "1", SIDEKICK_TEST_CHILD_MAX_JOBS="20") as worker:
+        wait_until(lambda: redis.llen("began") == 1, "the first job", 30)
+        redis.rpush("gate", *range(20))
+        wait_until(lambda: redis.llen("began") > 20, "the job after the last", 30)
+        began = redis.lrange("began", 0, -1)
+        wait_until(lambda: len(pids(redis.lrange("began", 0, -1))) == 2, "the replacement's first job", 30)
+        assert len(pids(began[:20])) == 1
+        redis.rpush("gate", *range(100))
+        wait_until(lambda: redis.llen("ended") == 30, "all jobs", 30)
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
 
-    ran = Counter(entry.split(b":")[1] for entry in redis.lrange("stamps", 0, -1))
-    assert max(ran.values()) < 3000
-    assert sorted(ran.values())[-2] >= 100
+    ran = Counter(entry.split(b":")[1] for entry in redis.lrange("began", 0, -1))
+    assert max(ran.values()) <= 21, "what it had fetched ahead went back"
+
+
+def pids(began):
+    return {entry.split(b":")[1] for entry in began}
