@@ -119,6 +119,7 @@ def hungry(request, redis, caplog, sidekick_settings):
 
     worker = child(events_of=both, job_log=JobLog(request.param, log))
     with running(worker):
+        wait_until(lambda: all(thread.is_alive() for thread in worker._workers), "all its threads")
         yield Hungry(redis, worker, caplog)
     lines = log.getvalue().splitlines()
     assert [line for line in lines if not (request.param == "text" or json.loads(line)["message"] in ("start", "done", "fail"))] == []
