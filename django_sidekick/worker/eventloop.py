@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,9 @@ IS_EAGER = sys.version_info >= (3, 12)
 ROOM = 500
 """Jobs that wait for a slot before no more are wanted: more than threads bring in one turn at the GIL, for else they wait
 in Redis once a turn."""
+
+
+MakeTask = Callable[[Coroutine[Any, Any, Outcome]], "asyncio.Task[Outcome]"]
 
 
 class EventLoop:
@@ -49,6 +52,7 @@ class EventLoop:
         self._tasks: set[asyncio.Task[Outcome]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
+        self._task_of: MakeTask
 
     def submit(self, awaiting: Awaiting) -> None:
         """Have a job run when there is a slot. Called by threads, which never wait here."""
@@ -102,6 +106,7 @@ class EventLoop:
                     target=self._run, args=(loop,), name="sidekick-loop", daemon=True
                 )
                 thread.start()
+                self._task_of = _task_maker(loop)
                 self._loop = loop
             return self._loop
 
@@ -118,7 +123,7 @@ class EventLoop:
     def _take_in(self) -> None:
         self._is_called = False
         waiting, free, clock, begin = self.waiting, self._free, time.perf_counter, self._begin
-        finish, task_of = self._finish, self._task
+        finish, task_of, end = self._finish, self._task_of, self._slots.end
         while free:
             try:
                 awaiting = waiting.popleft()
@@ -129,7 +134,10 @@ class EventLoop:
             task = task_of(finish(awaiting, began))
             if task.done():
                 free.append(slot)
-                self._hand_over(slot, task)
+                try:
+                    end(slot, task.result())
+                except BaseException:  # noqa: BLE001 whatever it is, the loop goes on
+                    self._hold(slot)
             else:
                 self._tasks.add(task)
                 task.add_done_callback(partial(self._end_later, slot))
@@ -137,29 +145,31 @@ class EventLoop:
             self._was_full = False
             self._on_room()
 
-    def _task(self, coroutine: Any) -> asyncio.Task[Outcome]:
-        if IS_EAGER:
-            return asyncio.Task(coroutine, loop=self._loop, context=contextvars.Context(), eager_start=True)  # type: ignore[call-arg]
-        return asyncio.Task(coroutine, loop=self._loop, context=contextvars.Context())
-
     def _end_later(self, slot: int, task: asyncio.Task[Outcome]) -> None:
         self._tasks.discard(task)
         self._free.append(slot)
-        self._hand_over(slot, task)
+        try:
+            self._slots.end(slot, task.result())
+        except BaseException:  # noqa: BLE001 whatever it is, the loop goes on
+            self._hold(slot)
         if self.waiting:
             self._take_in()
 
-    def _hand_over(self, slot: int, task: asyncio.Task[Outcome]) -> None:
-        try:
-            outcome = task.result()
-        except BaseException:  # finish promises not to raise: held until this process ends
-            logger.exception("A coroutine job could not be settled and stays in flight.")
-            self._slots.leave(slot)
-        else:
-            self._slots.end(slot, outcome)
+    def _hold(self, slot: int) -> None:
+        """Leave a job held until this process ends: its task has raised, which finish promises not to do."""
+        logger.exception("A coroutine job could not be settled and stays in flight.")
+        self._slots.leave(slot)
 
     def _end_when_idle(self, ended: threading.Event) -> None:
         if not self._tasks or self._loop is None:
             ended.set()
             return
         self._loop.call_later(0.01, self._end_when_idle, ended)
+
+
+def _task_maker(loop: asyncio.AbstractEventLoop) -> MakeTask:
+    """Return what makes tasks, each in a context of its own."""
+    task, context = asyncio.Task, contextvars.Context
+    if IS_EAGER:
+        return lambda coroutine: task(coroutine, loop=loop, context=context(), eager_start=True)  # type: ignore[call-arg]
+    return lambda coroutine: task(coroutine, loop=loop, context=context())

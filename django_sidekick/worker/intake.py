@@ -79,7 +79,7 @@ class Intake:
         """
         buffer, prefetch, clock = self.buffer, self._prefetch, time.perf_counter
         take, execute, begin, end = buffer.popleft, self._execute, self.slots.begin, self.slots.end
-        standby, idle = self._standby, self._standby.idle
+        standby, idle, pass_on, submit = self._standby, self._standby.idle, self.slots.pass_on, self.loop.submit
         while True:
             if len(buffer) <= prefetch.low_water > 0:
                 self._refill_ahead()
@@ -102,7 +102,9 @@ class Intake:
                 self.slots.leave(slot)
                 continue
             if isinstance(outcome, Awaiting):
-                self._hand_over(slot, outcome)
+                pass_on(slot, submit, outcome)
+                if self.loop.is_full:
+                    self._order.close_for_room(outcome.delivery)
             else:
                 end(slot, outcome)
 
@@ -188,14 +190,6 @@ class Intake:
         """Begin the quiet: no thread takes anything new from Redis. Idle threads end soon."""
         self.quiet = True
         self._standby.call_all()
-
-    def _hand_over(self, slot: int, awaiting: Awaiting) -> None:
-        """Let the loop run a coroutine job; until it has it, this thread is busy with it."""
-        self.slots.not_begun(slot)
-        self.loop.submit(awaiting)
-        self.slots.leave(slot)
-        if self.loop.is_full:
-            self._order.close_for_room(awaiting.delivery)
 
     def _return(self, deliveries: list[Delivery]) -> int:
         with self._settling:

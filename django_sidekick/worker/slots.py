@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django_sidekick.wire.outcome import Delivery, Outcome
+from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
 from django_sidekick.worker.journal import Journal
 from django_sidekick.worker.options import Sizes
 
@@ -22,10 +22,6 @@ class Slots:
         self._journal = journal
         self._write(finish)
 
-    def not_begun(self, slot: int) -> None:
-        """Say that its job does not run after all. The slot stays taken."""
-        self._journal.tags[slot] = 0
-
     def leave(self, slot: int) -> None:
         """Say that the slot runs nothing any more, without an end of its job."""
         self._journal.tags[slot] = 0
@@ -42,7 +38,7 @@ class Slots:
         return self.threads - self.running[: self.threads].count(None)
 
     def _write(self, finish: Callable[[Outcome], None]) -> None:
-        """Make begin, end and follow, which share where they write: an attribute would cost each job its look-up."""
+        """Make begin, end, pass_on and follow, which share where they write: an attribute would cost each job its look-up."""
         journal, running = self._journal, self.running
         tags, since, mark_finished = journal.tags, journal.since, journal.mark_finished
 
@@ -66,9 +62,15 @@ class Slots:
             finish(outcome)
             running[slot] = None
 
+        def pass_on(slot: int, take: Callable[[Awaiting], None], awaiting: Awaiting) -> None:
+            """Give the job, which has not begun after all, to somebody else; until he has it the slot is taken."""
+            tags[slot] = 0
+            take(awaiting)
+            running[slot] = None
+
         def follow() -> None:
             """Write where the journal is now: its file was lost."""
             nonlocal tags, since, mark_finished
             tags, since, mark_finished = journal.tags, journal.since, journal.mark_finished
 
-        self.begin, self.end, self.follow = begin, end, follow
+        self.begin, self.end, self.pass_on, self.follow = begin, end, pass_on, follow
