@@ -22,6 +22,9 @@ CALL_OFF_AGAIN_S = 0.001
 """Where the ring is whole, all answers are there at once."""
 
 REFUSED_PAUSE_S = 0.5
+CUT_PAUSE_S = 0.02
+"""Before what was cut is asked for: a server that closes every new connection shall not be asked without a pause."""
+
 SERVED_UNTIL_S = 10.0
 """A wait whose answer was never read may be served for BLOCK_S after it arrives, however late that is."""
 
@@ -71,7 +74,8 @@ class QueueWait:
     ) -> list[Answer]:
         """Return when one of these queues had a job, in time, or when called off. Raise redis-py's errors.
 
-        `then` gives the command that the server runs when a queue's wait is over, by the queue's index; after an
+        A connection that is cut, or cannot be made, is one answer that says nothing: what the server has done is to be
+        asked of it at once, not after another wait. `then` gives the command that the server runs when a queue's wait is over, by the queue's index; after an
         error of the connection it may still run it much later. If a queue's key is no list, its wait ends at once:
         this call then rests half a second, so that asking again does not spin.
         """
@@ -89,15 +93,22 @@ class QueueWait:
                     self._unblock(list(waiting.values()))
                 came = self._read(waiting, CALL_OFF_AGAIN_S, is_ring=True)
                 answers = answers + came
+        except (redis.ConnectionError, redis.TimeoutError):
+            self._drop()
+            self._called_off.wait(CUT_PAUSE_S)
+            return [Answer(None, None, False)]
         except BaseException:
-            self._served_until = time.monotonic() + SERVED_UNTIL_S
-            self.close()
+            self._drop()
             raise
         finally:
             self._is_open = False
         if all(answer.moved is None for answer in answers) and any(answer.is_refused for answer in answers):
             self._called_off.wait(REFUSED_PAUSE_S)
         return answers
+
+    def _drop(self) -> None:
+        self._served_until = time.monotonic() + SERVED_UNTIL_S
+        self.close()
 
     def settled(self) -> None:
         """Note that the wake lists were adopted since the last wait: the next fetch need not look."""

@@ -7,7 +7,9 @@ import threading
 import time
 
 import pytest
+import redis as redis_py
 
+from django_sidekick.broker import waiting
 from django_sidekick.broker.ownership import Ownership
 from django_sidekick.broker.waiting import BLOCK_S
 from django_sidekick.exceptions import Fenced
@@ -126,6 +128,28 @@ def test_what_a_lost_reply_has_brought_comes_with_the_next_wait(redis, own):
     put_aside(redis, own, 1, "later")
     assert own.wait.may_have_woken
     assert [delivery.raw for delivery in own.fetch([0, 1], 1, [])] == [b"later"]
+
+
+def test_what_a_cut_wait_has_brought_is_asked_for_before_the_next_wait(redis, own, monkeypatch):
+    """Where connections are cut again and again no wait comes to its end, and what the first has taken would lie there."""
+    waits, wait, read = [], own.wait.wait, waiting._answer
+
+    def cut(link, **keys):
+        read(link, **keys)
+        raise redis_py.ConnectionError("the reply is lost")
+
+    def counted(*words):
+        waits.append(words)
+        return wait(*words)
+
+    monkeypatch.setattr(waiting, "_answer", cut)
+    monkeypatch.setattr(own.wait, "wait", counted)
+    redis.lpush("queue:high", "job")
+
+    (delivery,) = own.wait_for_work([0])
+
+    assert delivery.raw == b"job"
+    assert len(waits) == 1
 
 
 def test_a_command_that_comes_late_takes_nothing_and_gives_no_number_twice(redis, own):
