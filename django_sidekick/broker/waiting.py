@@ -75,9 +75,11 @@ class QueueWait:
         """Return when one of these queues had a job, in time, or when called off. Raise redis-py's errors.
 
         A connection that is cut, or cannot be made, is one answer that says nothing: what the server has done is to be
-        asked of it at once, not after another wait. `then` gives the command that the server runs when a queue's wait is over, by the queue's index; after an
-        error of the connection it may still run it much later. If a queue's key is no list, its wait ends at once:
-        this call then rests half a second, so that asking again does not spin.
+        asked of it at once, not after another wait. If a queue's key is no list, its wait ends at once: this call then
+        rests half a second, so that asking again does not spin.
+
+        `then` gives the command that the server runs when a queue's wait is over, by the queue's index; after an error of
+        the connection it may still run it much later.
         """
         self.may_have_woken = True
         self._called_off.clear()

@@ -15,7 +15,7 @@ from django_sidekick.dashboard.names import decoded
 from django_sidekick.dashboard.page import LivePage
 from django_sidekick.dashboard.paging import ROWS, pages
 from django_sidekick.dashboard.processes import sums, unread
-from django_sidekick.dashboard.show import figure
+from django_sidekick.dashboard.show import partly_read
 from django_sidekick.wire.shown import Shown, shown
 
 
@@ -78,11 +78,9 @@ class BusyPage(LivePage):
 
 def _cut(work: fleet.Work) -> str:
     """Say that not all running jobs are read; '' if they are."""
-    if len(work.running) >= work.total:
-        return ""
     said = ngettext(
         "Only %(read)s of %(total)s running job is read.",
         "Only %(read)s of %(total)s running jobs are read.",
         work.total,
     )
-    return said % {"read": figure(len(work.running)), "total": figure(work.total)}
+    return partly_read(said, len(work.running), work.total)

@@ -15,7 +15,7 @@ from django_sidekick.broker.look import Question, get_look
 from django_sidekick.dashboard.behind import behind
 from django_sidekick.dashboard.page import LivePage
 from django_sidekick.dashboard.processes import LATE_S, sums, unread
-from django_sidekick.dashboard.show import figure
+from django_sidekick.dashboard.show import partly_read
 
 PERIODS = (
     (7, gettext_lazy("1 week")),
@@ -106,14 +106,12 @@ class OverviewPage(LivePage):
 
 
 def _unread(listed: queues.Listed) -> str:
-    if len(listed.queues) >= listed.known:
-        return ""
     said = ngettext(
         "Only the first %(read)s of %(total)s queue is read.",
         "Only the first %(read)s of %(total)s queues are read.",
         listed.known,
     )
-    return said % {"read": figure(len(listed.queues)), "total": figure(listed.known)}
+    return partly_read(said, len(listed.queues), listed.known)
 
 
 def _columns(days: list[Day]) -> list[Column]:

@@ -19,7 +19,7 @@ from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.errand import Errand
 from django_sidekick.dashboard.errandpage import ErrandPage
 from django_sidekick.dashboard.paging import ROWS, pages
-from django_sidekick.dashboard.show import figure
+from django_sidekick.dashboard.show import figure, partly_read
 
 LATE_S = 25.0
 """A beat comes every 10 s: two that are missing are said."""
@@ -147,14 +147,12 @@ def sums(listed: list[Process]) -> dict[str, int]:
 
 def unread(known: int) -> str:
     """Say that a page has not read all processes; '' if it has."""
-    if known <= fleet.MOST_LISTED:
-        return ""
     said = ngettext(
         "Only the first %(read)s of %(total)s process is read.",
         "Only the first %(read)s of %(total)s processes are read.",
         known,
     )
-    return said % {"read": figure(fleet.MOST_LISTED), "total": figure(known)}
+    return partly_read(said, min(known, fleet.MOST_LISTED), known)
 
 
 def _has(process: Process, query: str) -> bool:

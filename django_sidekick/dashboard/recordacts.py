@@ -125,38 +125,38 @@ class RecordActs(ErrandPage):
             acts.log(self.request, act, f"{len(done):,}: {', '.join(done)}")
 
     def _say(self, act: Act, done: int, missed: int, refused: int) -> None:
-        if done:
-            messages.success(self.request, _done(act, done) % {"count": figure(done)})
-        if refused:
-            text = ngettext(
-                "%(count)s job stays: it is no job, or its queue's key holds something else.",
-                "%(count)s jobs stay: they are no jobs, or their queues' keys hold something else.",
-                refused,
-            )
-            messages.error(self.request, text % {"count": figure(refused)})
-        if missed:
-            text = ngettext(
-                "%(count)s job is not where this can be done to it, or was not found in Redis.",
-                "%(count)s jobs are not where this can be done to them, or were not found in Redis.",
-                missed,
-            )
-            messages.warning(self.request, text % {"count": figure(missed)})
+        self._tell(messages.SUCCESS, done, _done(act, done))
+        text = ngettext(
+            "%(count)s job stays: it is no job, or its queue's key holds something else.",
+            "%(count)s jobs stay: they are no jobs, or their queues' keys hold something else.",
+            refused,
+        )
+        self._tell(messages.ERROR, refused, text)
+        text = ngettext(
+            "%(count)s job is not where this can be done to it, or was not found in Redis.",
+            "%(count)s jobs are not where this can be done to them, or were not found in Redis.",
+            missed,
+        )
+        self._tell(messages.WARNING, missed, text)
 
     def _say_not_run(self, missed: int, refused: int) -> None:
-        if missed:
-            text = ngettext(
-                "%(count)s job cannot run again: its arguments were not kept.",
-                "%(count)s jobs cannot run again: their arguments were not kept.",
-                missed,
-            )
-            messages.warning(self.request, text % {"count": figure(missed)})
-        if refused:
-            text = ngettext(
-                "%(count)s job does not run again: a client middleware has refused it.",
-                "%(count)s jobs do not run again: a client middleware has refused them.",
-                refused,
-            )
-            messages.error(self.request, text % {"count": figure(refused)})
+        text = ngettext(
+            "%(count)s job cannot run again: its arguments were not kept.",
+            "%(count)s jobs cannot run again: their arguments were not kept.",
+            missed,
+        )
+        self._tell(messages.WARNING, missed, text)
+        text = ngettext(
+            "%(count)s job does not run again: a client middleware has refused it.",
+            "%(count)s jobs do not run again: a client middleware has refused them.",
+            refused,
+        )
+        self._tell(messages.ERROR, refused, text)
+
+    def _tell(self, level: int, count: int, text: str) -> None:
+        """Say what has become of so many jobs; nothing of none."""
+        if count:
+            messages.add_message(self.request, level, text % {"count": figure(count)})
 
     def _refuse(self, most: int) -> None:
         text = ngettext(

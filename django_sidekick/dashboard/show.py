@@ -239,3 +239,8 @@ def _write_items(
             item = value[item]
         _write(item, pieces, most, depth + 1)
     pieces.append(brackets[1])
+
+
+def partly_read(said: str, read: int, total: int) -> str:
+    """Return what is said of a list that was read in part, both numbers put in; '' if all of it was read."""
+    return said % {"read": figure(read), "total": figure(total)} if read < total else ""

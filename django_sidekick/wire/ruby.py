@@ -33,8 +33,7 @@ def is_wrapped(payload: Mapping[str, Any]) -> bool:
 def job_name(payload: Mapping[str, Any]) -> str:
     """Return a job's name; inside Active Job's wrapper that of the job, as `wrapped` or the wrapped hash says.
 
-    Never raise.
-    The payload has a text as its `class`.
+    Never raise. The payload has a text as its `class`.
     """
     named = [payload.get("wrapped")]
     if is_wrapped(payload):
