@@ -174,6 +174,19 @@ def postgresql_url() -> Iterator[str]:
     cluster.close()
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A PostgreSQL of a module's own, which its tests may stop. Skips loudly where there is none."""
+    from tests.postgresql import PostgreSQL
+
+    try:
+        server = PostgreSQL()
+    except FileNotFoundError:
+        pytest.skip("PostgreSQL is not installed: nothing is shown about it.")
+    yield server
+    server.close()
+
+
 @pytest.fixture(scope="session")
 def postgresql_alias(postgresql_url: str, django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
     """The alias `postgresql`, with the tests' tables in it."""

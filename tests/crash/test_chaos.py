@@ -19,7 +19,7 @@ from django_sidekick.conf import get_settings
 from tests.conftest import SERVER, wait_until
 from tests.crash.crew import CrewProcess, is_empty, left
 from tests.crash.jobs import ChaosJob, SleepJob, kind_of
-from tests.crash.ledger import Ledger, check_events, settle_account
+from tests.crash.ledger import check_events, settle_account
 from tests.crash.producers import producing
 from tests.crash.proxy import Proxy
 from tests.worker.test_recovery import Dead
@@ -35,11 +35,6 @@ MOST_ROUNDS = 12
 DEAD_HELD = 10_000
 DEAD_FINISHED = 3000
 PUSHED_MEANWHILE = 2000
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    return Ledger(tmp_path / "ledger")
 
 
 def crew(ledger, **words):

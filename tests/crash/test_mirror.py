@@ -29,9 +29,8 @@ from testproject.database import database
 from tests.conftest import SERVER, wait_until
 from tests.crash.crew import CrewProcess, is_empty
 from tests.crash.jobs import ChaosJob, SleepJob, kind_of
-from tests.crash.ledger import LAST, Ledger
+from tests.crash.ledger import LAST
 from tests.crash.test_kill import shorten_leases
-from tests.postgresql import PostgreSQL
 from tests.workers import ROOT
 
 KILLS = 26
@@ -65,16 +64,6 @@ class Place:
         del connections.settings["mirror"]
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    try:
-        server = PostgreSQL()
-    except FileNotFoundError:
-        pytest.skip("PostgreSQL is not installed: nothing is shown about it.")
-    yield server
-    server.close()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request, tmp_path, django_db_blocker):
     url = request.getfixturevalue("cluster").url if request.param == "postgresql" else ""
@@ -85,11 +74,6 @@ def place(request, tmp_path, django_db_blocker):
             model.objects.using("mirror").all()._raw_delete("mirror")
         yield made
         made.close()
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    return Ledger(tmp_path / "ledger")
 
 
 def crew(ledger, place, **words):

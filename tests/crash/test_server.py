@@ -39,11 +39,6 @@ def client(server):
         yield client
 
 
-@pytest.fixture
-def ledger(tmp_path):
-    return Ledger(tmp_path / "ledger")
-
-
 def live_through(trouble: Callable[[], None], server: RedisServer, client: redis_py.Redis, ledger: Ledger) -> tuple[Producers, str]:
     """Let jobs be pushed and run before, during and after the trouble. Return who pushed, and the worker's log."""
     with CrewProcess(ledger, server.url) as worker:

@@ -8,8 +8,6 @@ import signal
 import statistics
 import time
 
-import pytest
-
 from tests.conftest import SERVER, wait_until
 from tests.crash.crew import CrewProcess, is_empty
 from tests.crash.jobs import LedgerJob, SleepJob
@@ -19,11 +17,6 @@ from tests.worker.family import children_of, ready
 KILLS = 8
 BAR_S = 0.05
 DEAD_HOST_S = 30.0
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    return Ledger(tmp_path / "ledger")
 
 
 def kept_by(redis, identity):

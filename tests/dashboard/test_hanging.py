@@ -43,18 +43,6 @@ def silent():
         yield server.getsockname()[1]
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    from tests.postgresql import PostgreSQL
-
-    try:
-        server = PostgreSQL()
-    except FileNotFoundError:
-        pytest.skip("PostgreSQL is not installed: nothing is shown about it.")
-    yield server
-    server.close()
-
-
 @pytest.fixture
 def elsewhere(db, client, viewer, redis, sidekick_settings, monkeypatch):
     """Return a function that keeps the history in another database; there are a job in Redis and one process."""
