@@ -26,9 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: HERE in item.path.parents)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """Skips loudly where there is none; in CI a skip is a failure."""
+    """Ends with the last of these tests in a row: another one, stolen from another process, may need a loop of its own.
+
+    Skips loudly where there is none; in CI a skip is a failure.
+    """
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # playwright's loop is no reason not to ask the database
         try:
