@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
-import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from functools import cache
-from types import CoroutineType
 from typing import Any
 
-from asgiref.sync import markcoroutinefunction, sync_to_async
+from asgiref.sync import sync_to_async
 
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import MalformedPayload, Shutdown
 from django_sidekick.feature import Feature, Layer, load_features
 from django_sidekick.jobs.cancelling import forget_cancel, in_full, is_shutdown
 from django_sidekick.jobs.failures import Failures
+from django_sidekick.jobs.perform import aperform, perform
 from django_sidekick.jobs.registry import JOBS, Stranger, job_of, refuse
 from django_sidekick.middleware import (
     DatabaseConnections,
@@ -28,20 +26,22 @@ from django_sidekick.middleware import (
     current_job,
     load_layers,
 )
-from django_sidekick.wire import arguments, codec, ruby
+from django_sidekick.wire import codec
 from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
 from django_sidekick.wire.payload import new_jid, parse, text_of
 
 logger = logging.getLogger("sidekick")
-_runners = threading.local()
 _new = tuple.__new__
 """Makes an Outcome in a third of the time that its own __new__ takes: once a job."""
 
 Execute = Callable[[Delivery, float], Outcome | Awaiting]
 """Takes a delivery and when it began, time.perf_counter()."""
 
+Read = Callable[[Delivery], Awaiting | None]
+"""Takes a delivery that nobody has decoded."""
+
 Finish = Callable[[Awaiting, float], Coroutine[Any, Any, Outcome]]
-"""Takes what execute() left, and when it began to run, time.perf_counter()."""
+"""Takes what execute() left or read() has made, and when it began to run, time.perf_counter()."""
 
 
 class Executor:
@@ -81,8 +81,26 @@ class Executor:
 
         return run_and_follow
 
+    def build_read(self) -> Read:
+        """Return the function that makes a coroutine job of a delivery; None, and no error, of anything else."""
+        loads, classes = codec.loads, JOBS
+
+        def read(delivery: Delivery) -> Awaiting | None:
+            try:
+                payload = loads(delivery[2])
+                job = classes[payload["class"]]()
+                job.payload = payload
+                if type(payload["args"]) is list and job.awaits:
+                    awaiting: Awaiting = _new(Awaiting, (delivery, payload, job))
+                    return awaiting
+            except Exception:  # noqa: BLE001 execute() tells which of the reasons it is
+                return None
+            return None
+
+        return read
+
     def build_finish(self) -> Finish:
-        """Return the coroutine function that runs what build_execute() has left to be awaited. It raises nothing.
+        """Return the coroutine function that runs what is to be awaited. It raises nothing.
 
         Django's rules for coroutines hold: its synchronous parts raise SynchronousOnlyOperation there. The hooks
         after a failure run in Django's thread for synchronous code, and may use them.
@@ -216,63 +234,6 @@ def perform_now(job_class: type[Any], payload: dict[str, Any]) -> Any:
     job = job_class()
     job.payload = payload
     return _inline_chain(settings)(job)
-
-
-def perform(job: Any) -> Any:
-    """Do the work, innermost of all layers: perform with the payload's arguments; run a coroutine to its end."""
-    payload = job.payload
-    if "kwargs" in payload or "sk_encoded" in payload or payload["class"] in ruby.WRAPPERS:
-        args, kwargs = _arguments(payload)
-        result = job.perform(*args, **kwargs)
-    else:
-        result = job.perform(*payload["args"])
-    if type(result) is CoroutineType:
-        return _run_coroutine(result)
-    return result
-
-
-@markcoroutinefunction
-def aperform(job: Any) -> Coroutine[Any, Any, Any]:
-    """Return the coroutine that does the work of a coroutine job."""
-    payload = job.payload
-    if "kwargs" in payload or "sk_encoded" in payload or payload["class"] in ruby.WRAPPERS:
-        return _perform_with_more(job, payload)
-    coroutine: Coroutine[Any, Any, Any] = job.perform(*payload["args"])
-    return coroutine
-
-
-async def _perform_with_more(job: Any, payload: dict[str, Any]) -> Any:
-    """Model instances among the arguments are read from the database, in Django's thread for that."""
-    args, kwargs = await sync_to_async(_arguments)(payload)
-    return await job.perform(*args, **kwargs)
-
-
-def _run_coroutine(coroutine: CoroutineType[Any, Any, Any]) -> Any:
-    """Run on an event loop that this thread keeps; each job in a context of its own."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
-        coroutine.close()
-        raise RuntimeError(
-            "perform_now() of an async job cannot wait inside a running event loop: "
-            "`await sync_to_async(Job.perform_now)(…)` runs it with all layers, `await Job().perform(…)` without."
-        )
-    runner = getattr(_runners, "runner", None)
-    if runner is None:
-        runner = _runners.runner = asyncio.Runner()
-    return runner.run(coroutine, context=contextvars.copy_context())
-
-
-def _arguments(payload: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
-    if payload["class"] in ruby.WRAPPERS:
-        _, args, kwargs = ruby.unwrap(payload)
-        return args, kwargs
-    args, kwargs = payload["args"], payload.get("kwargs") or {}
-    if payload.get("sk_encoded"):
-        return arguments.load(args), arguments.load(kwargs)
-    return args, kwargs
 
 
 def _layers(settings: Settings, features: Sequence[Feature]) -> list[Layer]:

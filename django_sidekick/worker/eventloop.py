@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from django_sidekick.exceptions import Shutdown
-from django_sidekick.jobs.execute import Finish
-from django_sidekick.wire.outcome import Awaiting, Outcome
+from django_sidekick.jobs.execute import Finish, Read
+from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
 from django_sidekick.worker.slots import Slots
 from django_sidekick.worker.threads import take_all
 
@@ -37,16 +37,21 @@ class EventLoop:
 
     It never touches Redis: threads bring the jobs and take the outcomes. Its thread starts with the first
     coroutine job, and goes on whatever a job does to the loop. Each job runs in a context of its own.
-    `on_room` is called in it when there is room again after there was none.
+    Called in it: `on_room` when there is room again after there was none, `on_other` with the payload of a job that
+    was brought unread and is none of coroutines; it is released.
     """
 
-    def __init__(self, finish: Finish, slots: Slots, on_room: Callable[[], None]) -> None:
-        self.waiting: deque[Awaiting] = deque()
+    def __init__(
+        self, read: Read, finish: Finish, slots: Slots, on_room: Callable[[], None], on_other: Callable[[bytes], None]
+    ) -> None:
+        self.waiting: deque[Awaiting | Delivery] = deque()
+        self._read = read
         self._finish = finish
         self._slots = slots
         self._begin = slots.begin
         self._free = deque(slots.of_coroutines)
         self._on_room = on_room
+        self._on_other = on_other
         self._was_full = False
         self._is_called = False
         self._tasks: set[asyncio.Task[Outcome]] = set()
@@ -54,9 +59,13 @@ class EventLoop:
         self._starting = threading.Lock()
         self._task_of: MakeTask
 
-    def submit(self, awaiting: Awaiting) -> None:
+    def submit(self, job: Awaiting | Delivery) -> None:
         """Have a job run when there is a slot. Called by threads, which never wait here."""
-        self.waiting.append(awaiting)
+        self.waiting.append(job)
+        self.call()
+
+    def call(self) -> None:
+        """Have it look at what waits."""
         if not self._is_called:  # lowered before the room is emptied, so that nothing stays in it
             self._is_called = True
             (self._loop or self._start()).call_soon_threadsafe(self._take_in)
@@ -79,9 +88,9 @@ class EventLoop:
         """Whether a job that is brought now would begin at once."""
         return bool(self._free) and not self.waiting
 
-    def take_back(self) -> list[Awaiting]:
+    def take_back(self) -> list[Delivery]:
         """Return the jobs that have not begun; they will not."""
-        return take_all(self.waiting)
+        return [job.delivery if isinstance(job, Awaiting) else job for job in take_all(self.waiting)]
 
     def cancel(self, timeout_s: float) -> None:
         """Cancel what runs, and wait so long for it to end. What comes of it counts for nothing any more."""
@@ -123,14 +132,19 @@ class EventLoop:
     def _take_in(self) -> None:
         self._is_called = False
         waiting, free, clock, begin = self.waiting, self._free, time.perf_counter, self._begin
-        finish, task_of, end = self._finish, self._task_of, self._slots.end
+        read, finish, task_of, end = self._read, self._finish, self._task_of, self._slots.end
         while free:
             try:
-                awaiting = waiting.popleft()
+                job = waiting.popleft()
             except IndexError:
                 break
+            delivery = job.delivery if isinstance(job, Awaiting) else job
             slot, began = free.popleft(), clock()
-            begin(slot, awaiting[0], began)
+            begin(slot, delivery, began)
+            awaiting = job if isinstance(job, Awaiting) else read(delivery)
+            if awaiting is None:
+                self._release(slot, delivery)
+                continue
             task = task_of(finish(awaiting, began))
             if task.done():
                 free.append(slot)
@@ -154,6 +168,11 @@ class EventLoop:
             self._hold(slot)
         if self.waiting:
             self._take_in()
+
+    def _release(self, slot: int, delivery: Delivery) -> None:
+        self._on_other(delivery.raw)
+        self._slots.end(slot, Outcome("released", delivery))
+        self._free.append(slot)
 
     def _hold(self, slot: int) -> None:
         """Leave a job held until this process ends: its task has raised, which finish promises not to do."""

@@ -9,8 +9,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from django_sidekick.broker.ownership import Ownership
 from django_sidekick.exceptions import BrokerUnavailable, Fenced, Shutdown
@@ -20,6 +20,7 @@ from django_sidekick.middleware import current_job
 from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
 from django_sidekick.worker.eventloop import EventLoop
 from django_sidekick.worker.finished import Finished
+from django_sidekick.worker.handover import Handover
 from django_sidekick.worker.journal import Journal, path_of
 from django_sidekick.worker.openqueues import OpenQueues
 from django_sidekick.worker.options import Sizes
@@ -60,14 +61,16 @@ class Intake:
         self.waiting = False
         self.settled_at = 0.0
         self.on_ahead: Callable[[], object] = bool  # called when more is fetched than free threads can begin
-        self.loop = EventLoop(executor.build_finish(), self.slots, lambda: self.ownership.wait.nudge())
+        read, finish = executor.build_read(), executor.build_finish()
+        self.loop = EventLoop(read, finish, self.slots, lambda: self.ownership.wait.nudge(), self._misjudged)
         self._execute = executor.build_execute(awaits=bool(sizes.coroutines))
         self._order = OpenQueues(next_order, self.loop)
+        self._handover = Handover(self.buffer, self.slots, self.loop, self._order)
         self._events_of = events_of
         self._standby = Standby(sizes.threads)
         self._leading = threading.Lock()
         self._settling = threading.Lock()
-        self._starting_over = threading.Lock()
+        self._receiving = threading.Lock()
         self._abandoned: set[int] = set()
         self._fetched = 0
         self._prefetch = Prefetch()
@@ -79,7 +82,7 @@ class Intake:
         """
         buffer, prefetch, clock = self.buffer, self._prefetch, time.perf_counter
         take, execute, begin, end = buffer.popleft, self._execute, self.slots.begin, self.slots.end
-        standby, idle, pass_on, submit = self._standby, self._standby.idle, self.slots.pass_on, self.loop.submit
+        standby, idle, handover = self._standby, self._standby.idle, self._handover
         while True:
             if len(buffer) <= prefetch.low_water > 0:
                 self._refill_ahead()
@@ -89,6 +92,9 @@ class Intake:
                 if self._refill(slot):
                     continue
                 return
+            if (sign := handover.sign) and sign in delivery[2]:
+                handover.pass_alike(slot, delivery, sign)
+                continue
             if idle and not standby.one_is_coming:
                 standby.call_one()
             began = clock()
@@ -102,9 +108,7 @@ class Intake:
                 self.slots.leave(slot)
                 continue
             if isinstance(outcome, Awaiting):
-                pass_on(slot, submit, outcome)
-                if self.loop.is_full:
-                    self._order.close_for_room(outcome.delivery)
+                handover.pass_on(slot, outcome)
             else:
                 end(slot, outcome)
 
@@ -135,27 +139,19 @@ class Intake:
 
     def settle(self) -> None:
         """Acknowledge what is finished, without fetching. For callers that do not lead."""
-        with self._settling:
-            identity = self.ownership.identity
-            if finished := self.finished.take(self.ownership.oldest_tag, self._abandoned):
-                try:
-                    self.ownership.acknowledge(finished, self._events(finished))
-                except Fenced:
-                    self.start_over(identity)
-                except BrokerUnavailable:
-                    self.finished.put_back(finished)
-                    raise
-                else:
-                    self.tally.count(finished)
+        with self._settling, self._outcomes() as finished:
+            if finished:
+                self.ownership.acknowledge(finished, self._events(finished))
 
     def give_back(self) -> int:
         """Return what no thread has begun to the front of its queue. Return the number of jobs."""
         unstarted = take_all(self.buffer)
-        unstarted += self._order.close_for_slots([a.delivery for a in self.loop.take_back()])
+        unstarted += self._order.close_for_slots(self.loop.take_back())
         if not unstarted:
             return 0
         self._prefetch.hold_back()
-        self._fetched -= len(unstarted)
+        with self._receiving:
+            self._fetched -= len(unstarted)
         return self._return(unstarted)
 
     def push_back_running(self) -> list[Delivery]:
@@ -168,16 +164,14 @@ class Intake:
 
     def start_over(self, identity: str) -> None:
         """Go on under a new identity: recovery has taken the jobs of this one. The buffer is dropped."""
-        with self._starting_over:
+        with self._receiving:
             if identity != self.ownership.identity:
                 return
             logger.warning(
-                "The lease of %s ran out and its jobs were taken over; "
-                "those still running here count for nothing.",
+                "The lease of %s ran out and its jobs were taken over; those still running here count for nothing.",
                 identity,
             )
-            self._fetched -= len(self.buffer)
-            self.buffer.clear()
+            self._fetched -= len(take_all(self.buffer)) + len(self.loop.take_back())
             self.ownership.start_over()
             self.journal.move_to(path_of(self.journal.path.parent, self.ownership.identity))
             self.slots.follow()
@@ -256,19 +250,10 @@ class Intake:
 
     def _fetch(self) -> int:
         wanted, identity = self._prefetch.wanted(self._free, self.done), self.ownership.identity
-        finished = self.finished.take(self.ownership.oldest_tag, self._abandoned)
-        self.settled_at = time.monotonic()
-        try:
-            deliveries = self.ownership.fetch(
-                self._order.next(), wanted, finished, self._events(finished)
-            )
-        except Fenced:
-            self.start_over(identity)
-            return 0
-        except BrokerUnavailable:
-            self.finished.put_back(finished)
-            raise
-        self.tally.count(finished)
+        deliveries: list[Delivery] = []
+        with self._outcomes() as finished:
+            self.settled_at = time.monotonic()
+            deliveries = self.ownership.fetch(self._order.next(), wanted, finished, self._events(finished))
         if deliveries:
             self._prefetch.weigh(deliveries)
             self._receive(deliveries, identity)
@@ -276,15 +261,36 @@ class Intake:
                 self.on_ahead()
         return len(deliveries)
 
+    @contextmanager
+    def _outcomes(self) -> Iterator[list[Outcome]]:
+        """Take what is finished, to be settled: it is counted then, or kept if Redis cannot be reached."""
+        identity = self.ownership.identity
+        finished = self.finished.take(self.ownership.oldest_tag, self._abandoned)
+        try:
+            yield finished
+        except Fenced:
+            self.start_over(identity)
+        except BrokerUnavailable:
+            self.finished.put_back(finished)
+            raise
+        else:
+            self.tally.count(finished)
+
     def _receive(self, deliveries: list[Delivery], identity: str) -> None:
         """Put what Redis has given to `identity` into the buffer, if that is still us; while quiet, give it back."""
-        with self._starting_over:
+        with self._receiving:
             if identity != self.ownership.identity:
                 return
             self._fetched += len(deliveries)
             self.buffer.extend(deliveries)
         if self.quiet:
             self.give_back()
+
+    def _misjudged(self, raw: bytes) -> None:
+        """What was brought to the loop is no coroutine job, and is released."""
+        self._handover.unlearn(raw)
+        with self._receiving:
+            self._fetched -= 1
 
     def _events(self, finished: list[Outcome]) -> bytes:
         try:

@@ -132,7 +132,7 @@ def test_many_wait_at_once_beside_few_threads(sidekick_settings):
         wait_until(lambda: len(SEEN) == 50, "all to have begun")
         EchoJob.perform_later()
         wait_until(lambda: get_broker().client.llen("echo"), "a job in the thread beside them")
-        assert worker.intake.slots.busy == 50
+        wait_until(lambda: worker.intake.slots.busy == 50, "its end")
         open_gates(worker)
         wait_until(worker.intake.is_idle, "their end")
 
