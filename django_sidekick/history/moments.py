@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, tzinfo
 
 MOST_KNOWN = 10_000
+_THOUSANDS = tuple(f"{number:03d}" for number in range(1000))
+"""Looked up in half the time that formatting takes."""
 
 
 class Moments:
@@ -23,11 +25,11 @@ class Moments:
         """Return the text of epoch seconds, to the microsecond; Django leaves out a fraction of nought."""
         if at_s is None:
             return None
-        microseconds = int(at_s * 1_000_000 + 0.5)
-        second = microseconds // 1_000_000
+        second, microseconds = divmod(int(at_s * 1_000_000 + 0.5), 1_000_000)
         begin = self._seconds.get(second) or self._add(second)
-        microseconds -= second * 1_000_000
-        return f"{begin}.{microseconds:06d}{self._suffix}" if microseconds else begin + self._suffix
+        if not microseconds:
+            return begin + self._suffix
+        return f"{begin}.{_THOUSANDS[microseconds // 1000]}{_THOUSANDS[microseconds % 1000]}{self._suffix}"
 
     def known(self, at_s: float | None) -> str | None:
         """Return the same, of a moment that many have in common: when they were pushed."""

@@ -21,6 +21,9 @@ BACKEND = "orjson" if orjson is not None else "stdlib"
 
 _DIGITS = bytes(48 if 48 <= code <= 57 else 32 for code in range(256))
 _LONG_NUMBER = b"0" * 19
+_BEFORE_NUMBER = frozenset(b" \t\r\n:,[-+eE")
+"""What stands before the first digit of a whole number, or of an exponent; before a fraction's is a point, and of a
+text's digits a quote or anything."""
 
 
 def _refuse(name: str) -> Any:
@@ -79,12 +82,22 @@ def _written(value: Any, encode: Callable[[Any], str]) -> str:
 
 def _loads_fast(raw: bytes) -> Any:
     """Read: orjson takes integers beyond 64 bits as floats, hence the look for 19 digits in a row."""
-    if _LONG_NUMBER in raw.translate(_DIGITS):
+    digits = raw.translate(_DIGITS)
+    if _LONG_NUMBER in digits and _is_any_a_number(raw, digits):
         return _loads_slowly(raw)
     try:
         return orjson.loads(raw)
     except ValueError:
         return _loads_slowly(raw)
+
+
+def _is_any_a_number(raw: bytes, digits: bytes) -> bool:
+    """Tell whether any of the long rows of digits may be a number: most are the fraction of a clock's time, or a jid."""
+    at = digits.find(_LONG_NUMBER)
+    while at > 0 and raw[at - 1] not in _BEFORE_NUMBER:
+        end = digits.find(b" ", at)
+        at = digits.find(_LONG_NUMBER, end) if end > 0 else -1
+    return at >= 0
 
 
 def _dumps_fast(value: Any) -> bytes:

@@ -75,3 +75,31 @@ def test_the_last_of_two_equal_keys_wins(load):
 @pytest.mark.parametrize("dump", WRITERS)
 def test_text_is_compact_utf8(dump):
     assert dump({"a": [1, "ü"]}) == '{"a":[1,"ü"]}'.encode()
+
+
+@given(st.integers(0, 10**6), st.text("0123456789", min_size=1, max_size=400), st.integers(-300, 200), st.booleans())
+def test_fractions_of_any_length_are_read_alike(whole, fraction, exponent, has_exponent):
+    raw = b"[%d.%b%b]" % (whole, fraction.encode(), b"e%d" % exponent if has_exponent else b"")
+
+    assert codec.loads(raw) == codec._loads_slowly(raw)
+
+
+LONG = b"12345678901234567890123"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [LONG, b"-" + LONG, b"[1," + LONG + b"]", b'{"a":' + LONG + b"}", b'{"a":-' + LONG + b"}", b"[1,\n" + LONG + b"]",
+     b'["' + LONG + b'",' + LONG + b"]", b"[0." + LONG + b"," + LONG + b"]", b"[" + LONG + b".5]", b"[1e-" + b"0" * 30 + b"5]"],
+)
+def test_a_long_number_is_found_wherever_it_stands(raw):
+    assert repr(codec.loads(raw)) == repr(codec._loads_slowly(raw))
+
+
+@pytest.mark.parametrize("raw", [b'["' + LONG + b'"]', b'["a1' + LONG + b'"]', b"[0." + LONG + b"]", b'{"0199' + LONG + b'":1.' + LONG + b"}"])
+def test_jids_and_fractions_are_read_the_fast_way_if_there_is_one(raw, monkeypatch):
+    """Of 250 jobs one jid has nineteen digits in a row, and nearly every duration of less than a millisecond has."""
+    expected = codec._loads_slowly(raw)
+    monkeypatch.setattr(codec, "_loads_slowly", None)
+
+    assert codec.loads(raw) == expected
