@@ -13,13 +13,10 @@ from django_sidekick.broker.broker import get_broker
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import EnqueueError
 from django_sidekick.jobs.handle import EnqueuedJob
-from django_sidekick.jobs.mirrored import push_events
 from django_sidekick.jobs.request import Request
+from django_sidekick.jobs.slices import push_in_slices
 
 logger = logging.getLogger("sidekick")
-
-SLICE = 1000
-"""Jobs in one push."""
 
 
 def waits(using: str, mode: str | None, settings: Settings) -> bool:
@@ -82,13 +79,11 @@ def _push_committed(requests: list[Request], commit: _Commit) -> None:
     if commit.deadline is None:
         commit.deadline = time.monotonic() + get_settings().enqueue_timeout_s
     try:
-        broker = get_broker()
-        pushes = [request.push for request in requests if request.push]
-        for first in range(0, len(pushes), SLICE):
-            slice_ = pushes[first : first + SLICE]
-            broker.push(slice_, deadline=commit.deadline, events=push_events(broker.settings, slice_))
-            for request in requests[first : first + SLICE]:
+        pushes, before = [request.push for request in requests if request.push], 0
+        for pushed in push_in_slices(get_broker(), pushes, deadline=commit.deadline):
+            for request in requests[before:pushed]:
                 request.handle.enqueued = True
+            before = pushed
     except Exception as error:  # noqa: BLE001 a hook that raises would stop the caller's later hooks
         unpushed = [request for request in requests if not request.handle.enqueued]
         _report(unpushed, error)

@@ -10,11 +10,11 @@ from typing import Any
 from django_sidekick.broker.broker import Broker, Push, get_broker
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import ArgumentError, BrokerUnavailable, EnqueueError
-from django_sidekick.jobs.commit import SLICE, push_after_commit, waits
+from django_sidekick.jobs.commit import push_after_commit, waits
 from django_sidekick.jobs.handle import EnqueuedJob
-from django_sidekick.jobs.mirrored import push_events
 from django_sidekick.jobs.options import field_of
 from django_sidekick.jobs.request import ClientLayers, Request, client_layers
+from django_sidekick.jobs.slices import push_in_slices
 from django_sidekick.wire.frame import tail_of
 from django_sidekick.wire.payload import new_jids, text_of, timestamp
 
@@ -53,16 +53,14 @@ def raw_of(payload: dict[str, Any], settings: Settings) -> bytes:
 
 
 def push_many(broker: Broker, pushes: Sequence[Push], jids: Iterable[str]) -> None:
-    """Push in slices of 1,000, one round trip each. Raise EnqueueError naming the jobs that were not pushed."""
-    for first in range(0, len(pushes), SLICE):
-        try:
-            slice_ = pushes[first : first + SLICE]
-            broker.push(slice_, events=push_events(broker.settings, slice_))
-        except BrokerUnavailable as error:
-            missing = tuple(jids)[first:]
-            raise EnqueueError(
-                f"{len(missing)} jobs were not pushed: {error}", jids=missing
-            ) from error
+    """Push in slices. Raise EnqueueError naming the jobs that were not pushed."""
+    pushed = 0
+    try:
+        for so_far in push_in_slices(broker, pushes):
+            pushed = so_far
+    except BrokerUnavailable as error:
+        missing = tuple(jids)[pushed:]
+        raise EnqueueError(f"{len(missing)} jobs were not pushed: {error}", jids=missing) from error
 
 
 def _refuse_repeated(requests: Sequence[Request]) -> None:
