@@ -38,8 +38,9 @@ def dumped(*labels, **options):
 
 
 def remember():
-    row = JobRecord.objects.using("fresh").create(jid="a", job_class="J", queue="q", state="dead", args=None, changed_at=timezone.now())
-    JobAttempt.objects.using("fresh").create(record=row, number=1, finished_at=timezone.now())
+    now = timezone.now().replace(microsecond=123_000)  # a dump keeps milliseconds, and says none where there are none
+    row = JobRecord.objects.using("fresh").create(jid="a", job_class="J", queue="q", state="dead", args=None, changed_at=now)
+    JobAttempt.objects.using("fresh").create(record=row, number=1, finished_at=now)
 
 
 def known():
