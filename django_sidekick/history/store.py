@@ -17,7 +17,6 @@ from django_sidekick.history.writers import GenericWriter, SQLiteWriter, Writer
 from django_sidekick.models import HistoryCursor
 
 CONNECTION_S = 60.0
-_CURSOR_FIELDS = ("stream", "position", "generation", "changed_at")
 _CONTENT_STATES = ("22", "23", "54")
 """Classes of SQLSTATE: data exception, integrity violation, limit exceeded."""
 
@@ -113,13 +112,14 @@ class Store:
 
     def _move(self, old: Cursor, new: Cursor) -> bool:
         """In raw SQL: the ORM takes as long to say it as SQLite to write two hundred rows."""
-        connection, table = self.connection, HistoryCursor._meta
-        names = [connection.ops.quote_name(table.get_field(name).column) for name in _CURSOR_FIELDS]
-        set_, where = ", ".join(f"{name} = %s" for name in names[1:]), " AND ".join(f"{name} = %s" for name in names[:3])
+        connection, quote = self.connection, self.connection.ops.quote_name
+        names = [quote(name) for name in ("stream", "position", "generation", "changed_at")]
+        changes = ", ".join(f"{name} = %s" for name in names[1:])
+        conditions = " AND ".join(f"{name} = %s" for name in names[:3])
         now = connection.ops.adapt_datetimefield_value(timezone.now())
         with connection.cursor() as cursor:
             cursor.execute(
-                f"UPDATE {connection.ops.quote_name(table.db_table)} SET {set_} WHERE {where}",  # noqa: S608 names of ours
+                f"UPDATE {quote(HistoryCursor._meta.db_table)} SET {changes} WHERE {conditions}",  # noqa: S608 names of ours
                 [_text(new.position), new.generation, now, self._stream, _text(old.position), old.generation],
             )
             return bool(cursor.rowcount == 1)
