@@ -76,6 +76,17 @@ def fill(alias: str, rows: int) -> None:
                 cursor.execute("VACUUM ANALYZE django_sidekick_jobrecord")
 
 
+def bytes_of(alias: str) -> int:
+    """Return what the table of jobs takes with its indexes; on SQLite the whole file, which holds little else."""
+    from django.db import connections
+
+    is_sqlite = connections[alias].vendor == "sqlite"
+    size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+    with connections[alias].cursor() as cursor:
+        cursor.execute(size if is_sqlite else "SELECT pg_total_relation_size('django_sidekick_jobrecord')")
+        return int(cursor.fetchone()[0])
+
+
 def measure(rounds: int, pages: dict[str, str]) -> dict[str, list[tuple[float, float]]]:
     """Return the ms of each page over the small and the large history, round by round."""
     from django.contrib.auth.models import User
@@ -122,7 +133,8 @@ def main() -> None:
     for alias, rows in (("small", SMALL), ("large", given.rows)):
         began = time.perf_counter()
         fill(alias, rows)
-        print(f"{alias}: {rows:,} rows ({time.perf_counter() - began:.0f} s)", file=sys.stderr)
+        took_s, size = time.perf_counter() - began, bytes_of(alias) // rows
+        print(f"{alias}: {rows:,} rows of {size} bytes ({took_s:.0f} s)", file=sys.stderr)
     print(f"| page | {SMALL:,} rows, ms | {given.rows:,} rows, ms | ratio |\n|---|---|---|---|")
     for page, rows in measure(given.rounds, PAGES).items():
         small, large = (statistics.median(column) for column in zip(*rows, strict=True))
