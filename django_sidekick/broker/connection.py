@@ -75,12 +75,19 @@ class Line:
     def execute_command(self, *words: Any) -> Any:
         """Send one command and return its reply, as redis-py's client does, without any retry.
 
-        A connection that fails is closed by redis-py, and connected again by the next command.
+        Whatever ends a call half way, a signal's handler too, drops the connection: a reply that is still to be read
+        must not answer the next command.
         """
         if self._link is None:
             self._link = take(self._pool)
-        self._link.send_command(*words)
-        return self._link.read_response()
+        try:
+            self._link.send_command(*words)
+            return self._link.read_response()
+        except redis.ResponseError:
+            raise
+        except BaseException:
+            self.close()
+            raise
 
     def execute_together(self, *commands: Sequence[Any]) -> list[Any]:
         """Send commands in one write and return their replies; one that is an error stands in its place.
@@ -89,14 +96,12 @@ class Line:
         """
         if self._link is None:
             self._link = take(self._pool)
-        self._link.send_packed_command(self._link.pack_commands(commands))
-        replies: list[Any] = []
         try:
-            replies.extend(_reply(self._link) for _ in commands)
-        finally:
-            if len(replies) < len(commands):  # what is still to be read must not answer the next command
-                self._link.disconnect()
-        return replies
+            self._link.send_packed_command(self._link.pack_commands(commands))
+            return [_reply(self._link) for _ in commands]
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Drop the connection."""

@@ -90,30 +90,33 @@ class Ownership:
         )
 
     def fetch(
-        self, order: Sequence[int], wanted: int, finished: Sequence[Outcome], events: bytes = b""
+        self, order: Sequence[int], wanted: int, finished: Sequence[Outcome], events: bytes = b"", identity: str = ""
     ) -> list[Delivery]:
         """Settle what is finished and take at most `wanted` jobs, queues by index in this order: one round trip.
 
         More may come than wanted: what a wait has put aside is always adopted. A reply that is lost is
-        repeated by the next call. Only the leader may call this.
+        repeated by the next call. Only the leader may call this. Raise Fenced, and take nothing, if `identity` is ours no
+        more: what is taken would be another's.
         """
-        keys = self._fetch_keys(order)
+        keys = self._fetch_keys(order, identity)
         words: list[Any] = [self.sequence, wanted, len(order), int(self.wait.may_have_woken), *order]
         words += settling.words_of(finished, events, self.settings, self.keys, keys)
         reply = self._run(self.leader, "fetch", keys, words)
         self.wait.settled()
         return self._batch(reply)
 
-    def wait_for_work(self, order: Sequence[int], timeout_s: float = BLOCK_S) -> list[Delivery]:
+    def wait_for_work(
+        self, order: Sequence[int], timeout_s: float = BLOCK_S, identity: str = ""
+    ) -> list[Delivery]:
         """Return the job of the first of these queues that has one, or nothing in time: one round trip. Leader only.
 
         Queues that the last fetch found paused are not waited for: it finds out when they go on. Where several
-        have one at once, or a reply was lost, a fetch brings the others.
+        have one at once, or a reply was lost, a fetch brings the others. `identity` as in fetch().
         """
         indexes = [index for index in order if index not in self._paused]
         if self._is_throttled:
             timeout_s = min(timeout_s, THROTTLED_S)
-        answers = self.patience.call(lambda: self.wait.wait(indexes, timeout_s, self._adoption))
+        answers = self.patience.call(lambda: self.wait.wait(indexes, timeout_s, partial(self._adoption, identity=identity)))
         refused = [answer.reply for answer in answers if isinstance(answer.reply, redis.ResponseError)]
         if any(map(is_fenced, refused)):
             raise Fenced from refused[0]
@@ -122,7 +125,7 @@ class Ownership:
         if missed and not batch:  # taken under this number by a wait whose reply was lost, or refused for the moment
             self.wait.is_in_doubt()
         if any(answer.moved is not None or not batch for answer in missed):
-            batch += self.fetch(order, 0, [])
+            batch += self.fetch(order, 0, [], identity=identity)
             turn = {index: number for number, index in enumerate(order)}
             batch.sort(key=lambda delivery: turn.get(queue_index(delivery.tag), len(turn)))
         elif answers:
@@ -136,17 +139,20 @@ class Ownership:
             self.wait.may_have_woken = True
             self.give_back(woken)
 
-    def _adoption(self, index: int) -> list[Any]:
+    def _adoption(self, index: int, identity: str = "") -> list[Any]:
         """Return the command that adopts what a wait for this queue has put aside, unless another's has come first."""
-        keys = self._fetch_keys([index])
+        keys = self._fetch_keys([index], identity)
         words: list[Any] = [self.sequence, 0, 1, "once", index]
         words += settling.words_of([], b"", self.settings, self.keys, keys)
         return ["EVALSHA", scripts.load("fetch").sha, len(keys), *keys, *words]
 
-    def _fetch_keys(self, order: Sequence[int]) -> list[str]:
+    def _fetch_keys(self, order: Sequence[int], identity: str) -> list[str]:
         keys = [self.inflight, self.keys.events, self.keys.paused, self.keys.dead]
         keys += [self._queue_keys[index] for index in order]
-        return keys + [self._wake_keys[index] for index in order]
+        keys += [self._wake_keys[index] for index in order]
+        if identity and identity != self.identity:  # asked last: a new identity changes it first, then the keys
+            raise Fenced
+        return keys
 
     def acknowledge(self, finished: Sequence[Outcome], events: bytes = b"") -> int:
         """Settle finished jobs without fetching: one round trip. Return how many were still held."""

@@ -20,6 +20,7 @@ def words_of(
 ) -> list[Any]:
     """Return ARGV as settle() in settle.lua reads it; add the keys that it will touch to `script_keys`."""
     moving = [o for o in finished if o[0] not in _NOTHING_MOVES or o[8]]
+    moving.sort(key=_turn)
     plain = [o[1][0] for o in finished if o[0] in _NOTHING_MOVES and not o[8]]
     words: list[Any] = [*_bound(events, settings, keys, script_keys), len(plain), *plain, len(moving)]
     for outcome in moving:
@@ -30,6 +31,11 @@ def words_of(
             script_keys.append(key)
             words += (mode, 2 + len(arguments), command, key, *arguments)
     return words
+
+
+def _turn(outcome: Outcome) -> int:
+    """What is released goes back to the front one by one: the last of them first."""
+    return -outcome.delivery.tag if outcome.kind == "released" else 0
 
 
 def _bound(events: bytes, settings: Settings, keys: Keys, script_keys: list[str]) -> list[Any]:

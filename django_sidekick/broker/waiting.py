@@ -22,6 +22,9 @@ CALL_OFF_AGAIN_S = 0.001
 """Where the ring is whole, all answers are there at once."""
 
 REFUSED_PAUSE_S = 0.5
+CONTROL_TIMEOUT_S = 0.5
+"""For calling a wait off, which is only a hint: a server that hangs must not hold up the end of a worker."""
+
 CUT_PAUSE_S = 0.02
 """Before what was cut is asked for: a server that closes every new connection shall not be asked without a pause."""
 
@@ -55,7 +58,7 @@ class QueueWait:
         self._settings = settings
         self._lists = list(zip(queues, wakes, strict=True))
         self._pool = connection.worker_client(settings).connection_pool
-        self._control: Client = redis.Redis(connection_pool=self._pool)
+        self._control: Client = connection.client(settings, socket_timeout_s=CONTROL_TIMEOUT_S)
         self._connections: dict[int, Any] = {}
         self._ids: dict[int, int] = {}
         self._lock = threading.Lock()
@@ -139,6 +142,7 @@ class QueueWait:
         for link in links:
             link.disconnect()
             self._pool.release(link)
+        self._control.connection_pool.disconnect()
 
     def _arm(
         self, indexes: Sequence[int], timeout_s: float, then: Callable[[int], Sequence[Any]]

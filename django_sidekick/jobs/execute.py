@@ -27,7 +27,7 @@ from django_sidekick.middleware import (
     load_layers,
 )
 from django_sidekick.wire import codec
-from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
+from django_sidekick.wire.outcome import Awaiting, Delivery, FollowUp, Outcome, check_follow_up
 from django_sidekick.wire.payload import new_jid, parse, text_of
 
 logger = logging.getLogger("sidekick")
@@ -93,7 +93,7 @@ class Executor:
                 if type(payload["args"]) is list and job.awaits:
                     awaiting: Awaiting = _new(Awaiting, (delivery, payload, job))
                     return awaiting
-            except Exception:  # noqa: BLE001 execute() tells which of the reasons it is
+            except BaseException:  # noqa: BLE001 execute() tells which of the reasons it is
                 return None
             return None
 
@@ -127,7 +127,7 @@ class Executor:
                 outcome = await self._failed_on_loop(awaiting, error)
                 outcome = outcome._replace(started_at_s=started_at_s, duration_s=clock() - began)
             if connections.opened_any:
-                await connections.alook_after()
+                await in_full(connections.alook_after())  # a cancel that comes now is meant for the job, which has ended
             return self._with_follow_ups(outcome) if rarely else outcome
 
         return finish
@@ -156,7 +156,9 @@ class Executor:
                 job.payload = payload
                 if type(payload["args"]) is not list:
                     raise TypeError
-            except Exception:  # noqa: BLE001 which of the reasons it is costs more to tell
+            except Shutdown:
+                raise
+            except BaseException:  # noqa: BLE001 which of the reasons it is costs more to tell
                 return self._odd(delivery, began, started_at_s)
             if awaits and job.awaits:
                 awaiting: Awaiting = _new(Awaiting, (delivery, payload, job))
@@ -207,7 +209,9 @@ class Executor:
         """Return the job and the layers around it; one that cannot be made fails in sight of the job log alone."""
         try:
             return job_of(payload), self._chain
-        except Exception as error:
+        except Shutdown:
+            raise
+        except BaseException as error:  # as above
             return Stranger(payload, error), self._chain_of_strangers
 
     def _failed(
@@ -216,8 +220,17 @@ class Executor:
         return self._failures.outcome(delivery, payload, job, error)
 
     def _with_follow_ups(self, outcome: Outcome) -> Outcome:
-        commands = tuple(command for follow in self._follow_ups for command in follow(outcome))
-        return outcome._replace(follow_ups=commands) if commands else outcome
+        """Add what the features want done with the acknowledgement; one that goes wrong costs no job its outcome."""
+        commands: list[FollowUp] = []
+        for follow in self._follow_ups:
+            try:
+                wanted = list(follow(outcome))
+                for command in wanted:
+                    check_follow_up(command)
+                commands += wanted
+            except Exception:
+                logger.exception("What %r wants done after a job is left out.", follow)
+        return outcome._replace(follow_ups=tuple(commands)) if commands else outcome
 
 
 def build_executor(

@@ -51,6 +51,8 @@ class Failures:
             original = parse(delivery.raw)
         except MalformedPayload as malformed:  # so deep that here, a few calls further in, it is too deep
             return self.malformed(delivery, malformed, now_s)
+        if original.get("retry") is None and job is not None:  # then its class says, as in Sidekiq
+            original["retry"] = job.retry
         failure = Failure(delivery.queue, error, now_s)
         fields = retry.with_error(original, failure, self._rules)
         self._tell_handlers(error, _context(delivery, original, job))

@@ -40,7 +40,7 @@ def job_of(payload: dict[str, Any]) -> Any:
 class Stranger:
     """Stands for a job whose class nobody has claimed, or that could not be made, where a job is told of."""
 
-    def __init__(self, payload: dict[str, Any], error: Exception) -> None:
+    def __init__(self, payload: dict[str, Any], error: BaseException) -> None:
         self.payload = payload
         self.error = error
         self.jid = said(payload.get("jid", ""))

@@ -47,7 +47,8 @@ def jitter_s(count: int, random_below: Callable[[int], int]) -> int:
 def is_retried(payload: dict[str, Any]) -> bool:
     """Tell whether the job keeps any trace after an error: `retry` false or null keeps none.
 
-    A payload without the field, which no Sidekiq writes, is retried: better than to lose it.
+    Null and a missing field ask the job's class before. Where that is unknown, a payload without the field, which no
+    Sidekiq writes, is retried: better than to lose it.
     """
     retry = payload.get("retry", True)
     return retry is not False and retry is not None

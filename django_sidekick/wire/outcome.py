@@ -38,6 +38,15 @@ class FollowUp(NamedTuple):
     arguments: tuple[bytes | str | int | float, ...]
 
 
+def check_follow_up(command: FollowUp) -> None:
+    """Raise TypeError or ValueError for one that cannot be sent: it would keep the outcomes of others from Redis."""
+    for word in (command.command, command.key, *command.arguments):
+        if isinstance(word, bool) or not isinstance(word, bytes | str | int | float):
+            raise TypeError(f"A follow-up's words are bytes, texts and numbers, not {word!r:.100}.")
+        if isinstance(word, str):
+            word.encode()
+
+
 class Outcome(NamedTuple):
     """How one run ended, and where its job goes.
 

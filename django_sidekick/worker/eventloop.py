@@ -67,8 +67,9 @@ class EventLoop:
     def call(self) -> None:
         """Have it look at what waits."""
         if not self._is_called:  # lowered before the room is emptied, so that nothing stays in it
+            loop = self._loop or self._start()  # first: a thread that cannot be started now can be later
             self._is_called = True
-            (self._loop or self._start()).call_soon_threadsafe(self._take_in)
+            loop.call_soon_threadsafe(self._take_in)
 
     @property
     def is_full(self) -> bool:

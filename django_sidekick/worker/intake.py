@@ -68,9 +68,7 @@ class Intake:
         self._handover = Handover(self.buffer, self.slots, self.loop, self._order)
         self._events_of = events_of
         self._standby = Standby(sizes.threads)
-        self._leading = threading.Lock()
-        self._settling = threading.Lock()
-        self._receiving = threading.Lock()
+        self._leading, self._settling, self._receiving = (threading.Lock() for _ in range(3))
         self._abandoned: set[int] = set()
         self._fetched = 0
         self._prefetch = Prefetch()
@@ -167,10 +165,7 @@ class Intake:
         with self._receiving:
             if identity != self.ownership.identity:
                 return
-            logger.warning(
-                "The lease of %s ran out and its jobs were taken over; those still running here count for nothing.",
-                identity,
-            )
+            logger.warning("The lease of %s ran out and its jobs were taken over; those still running here count for nothing.", identity)
             self._fetched -= len(take_all(self.buffer)) + len(self.loop.take_back())
             self.ownership.start_over()
             self.journal.move_to(path_of(self.journal.path.parent, self.ownership.identity))
@@ -234,12 +229,12 @@ class Intake:
         if self._fetch():
             return
         self.waiting = True
-        identity = self.ownership.identity
+        identity = self._identity()
         try:
             if self.finished:
                 self.settle()
             if not self.quiet:
-                woken = self.ownership.wait_for_work(self._order.next(), self._order.patience_s)
+                woken = self.ownership.wait_for_work(self._order.next(), self._order.patience_s, identity)
                 self._receive(woken, identity)
             if self.quiet:
                 self.ownership.return_woken()
@@ -249,11 +244,10 @@ class Intake:
             self.waiting = False
 
     def _fetch(self) -> int:
-        wanted, identity = self._prefetch.wanted(self._free, self.done), self.ownership.identity
-        deliveries: list[Delivery] = []
+        wanted, identity, deliveries = self._prefetch.wanted(self._free, self.done), self._identity(), []
         with self._outcomes() as finished:
             self.settled_at = time.monotonic()
-            deliveries = self.ownership.fetch(self._order.next(), wanted, finished, self._events(finished))
+            deliveries = self.ownership.fetch(self._order.next(), wanted, finished, self._events(finished), identity)
         if deliveries:
             self._prefetch.weigh(deliveries)
             self._receive(deliveries, identity)
@@ -264,12 +258,13 @@ class Intake:
     @contextmanager
     def _outcomes(self) -> Iterator[list[Outcome]]:
         """Take what is finished, to be settled: it is counted then, or kept if Redis cannot be reached."""
-        identity = self.ownership.identity
+        identity = self._identity()
         finished = self.finished.take(self.ownership.oldest_tag, self._abandoned)
         try:
             yield finished
         except Fenced:
             self.start_over(identity)
+            self.finished.put_back(finished)  # those of the identity that is in force by now; take() leaves out the others
         except BrokerUnavailable:
             self.finished.put_back(finished)
             raise
@@ -285,6 +280,11 @@ class Intake:
             self.buffer.extend(deliveries)
         if self.quiet:
             self.give_back()
+
+    def _identity(self) -> str:
+        """Return who we are, never in the middle of a change."""
+        with self._receiving:
+            return self.ownership.identity
 
     def _misjudged(self, raw: bytes) -> None:
         """What was brought to the loop is no coroutine job, and is released."""

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from asgiref.sync import iscoroutinefunction
 from django.utils.decorators import sync_and_async_middleware
 
-from django_sidekick.wire.payload import said
+from django_sidekick.wire.payload import error_message, said
 from django_sidekick.wire.ruby import job_name
 
 WRITE_EVERY_S = 0.02
@@ -81,7 +81,7 @@ class JobLog:
         if error is None:
             self._note((run, time.time(), "done", None))
         else:
-            self._note((run, time.time(), "fail", f"{type(error).__name__}: {error}"))
+            self._note((run, time.time(), "fail", f"{type(error).__name__}: {error_message(error)}"))
 
     def turn(self) -> float:
         """Write what has been noted. Return the seconds until the next time."""

@@ -65,8 +65,10 @@ class Slots:
         def pass_on(slot: int, take: Callable[[Awaiting], None], awaiting: Awaiting) -> None:
             """Give the job, which has not begun after all, to somebody else; until he has it the slot is taken."""
             tags[slot] = 0
-            take(awaiting)
-            running[slot] = None
+            try:
+                take(awaiting)
+            finally:
+                running[slot] = None
 
         def follow() -> None:
             """Write where the journal is now: its file was lost."""

@@ -237,6 +237,17 @@ class TestAKeyThatBecomesNoList:
         assert held(redis, own) == {}
 
 
+def test_a_server_that_hangs_holds_up_no_calling_off(redis):
+    with running(child("default")) as worker:
+        wait_until(lambda: blocked(redis), "the wait")
+        redis.execute_command("CLIENT", "PAUSE", 3000, "ALL")
+        began = time.monotonic()
+        worker._call_off()
+        took_s = time.monotonic() - began
+        redis.execute_command("CLIENT", "UNPAUSE")
+    assert took_s < 2, took_s
+
+
 def test_what_was_put_aside_goes_back_in_its_old_order(redis, own):
     for raw in ("one", "two", "three"):
         put_aside(redis, own, 1, raw)
