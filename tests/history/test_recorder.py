@@ -155,6 +155,34 @@ def test_a_payload_of_any_kind_is_a_row(mirror, fields):
         assert row.job_class == "C" * 255
 
 
+def nested(levels):
+    value = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+UNREADABLE = {"long number": [10**5000], "long number inside": [{"a": [-(10**4300)]}], "deep": nested(102), "deep and wide": [[], nested(500)]}
+READABLE = {"longest number": [10**4300 - 1], "deepest": nested(101), "digits": ["1" * 5000], "wide": [[[]] * 200]}
+
+
+@pytest.mark.parametrize("args", UNREADABLE.values(), ids=UNREADABLE)
+def test_arguments_that_nobody_could_read_again_are_left_out_of_the_row(mirror, args):
+    mirror.tell(outcome(args=args), outcome(jid="b", kwargs={"x": args}), outcome("dead", jid="c", args=args, error=ValueError("x")))
+    mirror.write()
+
+    assert [(row.args, row.kwargs) for row in mirror.rows.all()] == [(None, None)] * 3
+
+
+@pytest.mark.parametrize("args", READABLE.values(), ids=READABLE)
+def test_arguments_that_are_just_not_too_long_or_too_deep_are_kept(mirror, args):
+    mirror.tell(outcome(args=args))
+    mirror.write()
+
+    most = 32 if mirror.alias == "mariadb" else 101  # deeper is no JSON to MariaDB: left out there
+    assert mirror.row().args == (None if args == nested(101) and most < 101 else args)
+
+
 def test_arguments_that_only_the_database_refuses_are_left_out_of_the_row(mirror, monkeypatch):
     true_text = Arguments.text_of
     monkeypatch.setattr(Arguments, "text_of", staticmethod(lambda value: "{" if value == ["refused"] else true_text(value)))
@@ -358,6 +386,15 @@ def test_arguments_are_left_out_if_they_are_not_to_be_kept_or_too_long(sqlite_mi
     sqlite_mirror.write()
 
     assert (sqlite_mirror.row().args, sqlite_mirror.row().kwargs) == (args, None if args is None else {})
+
+
+@pytest.mark.parametrize("kwargs", [None, {"x": 1}])
+def test_the_size_of_arguments_is_that_of_their_bytes(sqlite_mirror, sidekick_settings, kwargs):
+    sidekick_settings(HISTORY_DATABASE=sqlite_mirror.alias, HISTORY_RETENTION=None, HISTORY_ARGUMENTS_MAX_BYTES=50)
+    sqlite_mirror.tell(outcome(args=["\u1ec7" * 12], kwargs=kwargs), outcome(jid="b", args=["\u1ec7" * 16], kwargs=kwargs))
+    sqlite_mirror.write()
+
+    assert [sqlite_mirror.row(jid).args for jid in "ab"] == [["\u1ec7" * 12], None]
 
 
 def test_a_job_inside_active_jobs_wrapper_is_told_of_by_its_own_name(sqlite_mirror):
