@@ -82,16 +82,14 @@ class Command(BaseCommand):
 
     def _prune(self, older_than_s: float | None, states: tuple[str, ...], *, dry_run: bool) -> None:
         settings = get_settings()
-        if older_than_s is not None:
-            found = [retention.older_than(settings, older_than_s, states)]
-        elif states:
+        if states and older_than_s is None:
             raise CommandError("--state needs --older-than.")
-        else:
-            found = list(retention.outdated(settings))
+        named = None if older_than_s is None else retention.older_than(settings, older_than_s, states)
         if dry_run:
-            self.stdout.write(f"{sum(rows.count() for rows in found)} rows would be deleted")
+            count = retention.count_outdated(settings) if named is None else named.count()
+            self.stdout.write(f"{count} rows would be deleted")
         else:
-            deleted = sum(chunk for rows in found for chunk in retention.delete(rows))
+            deleted = sum(retention.prune(settings) if named is None else retention.delete(named))
             self.stdout.write(f"{deleted} rows deleted")
 
     def _status(self) -> None:
