@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django_sidekick.conf import Settings
 from django_sidekick.exceptions import DeserializationError
@@ -123,22 +123,40 @@ def _unwrapped(payload: dict[str, Any]) -> tuple[str, str, Any, Any, bool]:
 
 
 def _redacted(args: list[Any], kwargs: Any, names: frozenset[str], job_class: type[Any]) -> tuple[Any, Any]:
-    """Hide the values of these parameters, of keys of these names at any depth, and what is no parameter's."""
-    parameters = _parameters_of(job_class.perform)
+    """Hide the values of these parameters, of keys of these names at any depth, and what is no parameter's.
+
+    A name that is no parameter may be one behind a decorator: what stands in its *args is hidden too, for nobody knows
+    which of it is meant.
+    """
+    takes = _taken_by(job_class.perform)
+    are_rest_hidden = takes.rest in names or not takes.rest or not names <= takes.names
     shown = []
     for index, value in enumerate(args):
-        parameter = parameters[min(index, len(parameters) - 1)]
-        shown.append(REDACTED if not parameter or parameter in names else _hidden(value, names))
+        is_hidden = takes.positional[index] in names if index < len(takes.positional) else are_rest_hidden
+        shown.append(REDACTED if is_hidden else _hidden(value, names))
+    if kwargs and takes.others in names:
+        kwargs = {name: value if name in takes.by_name else REDACTED for name, value in kwargs.items()}
     return shown, _hidden(kwargs, names)
 
 
+class _Taken(NamedTuple):
+    """The names of perform's parameters. `rest` and `others` are those of *args and **kwargs; "" without them."""
+
+    positional: list[str]
+    by_name: frozenset[str]
+    rest: str
+    others: str
+    names: frozenset[str]
+
+
 @lru_cache(1000)
-def _parameters_of(perform: Callable[..., Any]) -> list[str]:
-    """The names of what can be positional; the last one stands for all that follow: '' if nothing takes these."""
+def _taken_by(perform: Callable[..., Any]) -> _Taken:
     parameters = list(inspect.signature(perform).parameters.values())[1:]
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    many = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
-    return [*names, *(many or [""])]
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    by_name = frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "")
+    others = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), "")
+    return _Taken(positional, by_name, rest, others, frozenset(p.name for p in parameters))
 
 
 def _hidden(value: Any, names: frozenset[str]) -> Any:

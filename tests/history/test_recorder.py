@@ -350,6 +350,40 @@ def test_what_no_parameter_takes_is_hidden_where_a_class_redacts(sqlite_mirror):
     assert sqlite_mirror.row().args == [1, "[redacted]", "[redacted]"]
 
 
+class OthersSecretJob(BaseJob):
+    redact = ("extra",)
+
+    def perform(self, order, /, shop, **extra): ...
+
+
+def decorated(perform):
+    def wrapper(self, *args, **kwargs):
+        return perform(self, *args, **kwargs)
+
+    return wrapper
+
+
+class DecoratedJob(BaseJob):
+    redact = ("card",)
+
+    @decorated
+    def perform(self, order, card): ...
+
+
+def test_what_lands_in_a_redacted_mapping_of_names_is_hidden(sqlite_mirror):
+    sqlite_mirror.tell(outcome(**{"class": OthersSecretJob.name}, args=[1], kwargs={"shop": 2, "pin": "4111", "order": "4112"}))
+    sqlite_mirror.write()
+
+    assert (sqlite_mirror.row().args, sqlite_mirror.row().kwargs) == ([1], {"shop": 2, "pin": "[redacted]", "order": "[redacted]"})
+
+
+def test_behind_a_decorator_that_hides_the_parameters_nothing_positional_is_shown(sqlite_mirror):
+    sqlite_mirror.tell(outcome(**{"class": DecoratedJob.name}, args=[1, "4111"], kwargs={"order": 1, "card": "4111"}))
+    sqlite_mirror.write()
+
+    assert (sqlite_mirror.row().args, sqlite_mirror.row().kwargs) == (["[redacted]"] * 2, {"order": 1, "card": "[redacted]"})
+
+
 GLOBAL_ID = {"_aj_globalid": "gid://shop/Order/1"}
 UNREAD = [
     {"args": [{"arguments": [GLOBAL_ID, "4111"]}]},
