@@ -91,7 +91,7 @@ def _is_readable(written: str, value: Any) -> bool:
 def _has_long_number(value: Any) -> bool:
     """Tell numbers from digits in a text, which may be as many as they like."""
     if type(value) is int:
-        return abs(value) >= 10**_MOST_DIGITS
+        return bool(abs(value) >= 10**_MOST_DIGITS)
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return any(map(_has_long_number, inner))
 

@@ -481,6 +481,19 @@ class TestAway:
         assert len(caught.value.jids) == 1
         assert time.monotonic() - before < 2
 
+    @pytest.mark.django_db(transaction=True, databases=["default", "other"])
+    @pytest.mark.parametrize("is_open", [False, True])
+    def test_the_jobs_of_other_databases_are_named_too(self, away, redis, is_open):
+        requests = [NoopJob.set(using=using).prepare(1) for using in ("other", "default", "other")]
+        with (
+            transaction.atomic(using="other") if is_open else contextlib.nullcontext(),
+            pytest.raises(EnqueueError, match="3 jobs were not pushed") as caught,
+        ):
+            perform_all_later(requests)
+
+        assert set(caught.value.jids) == {request.handle.jid for request in requests}
+        assert [(r.handle.enqueued, r.handle.error) for r in requests] == [(False, caught.value)] * 3
+
     def test_a_request_that_was_not_pushed_is_the_same_job_when_it_is_passed_again(self, away, settings, redis, redis_url):
         request = NoopJob.prepare(1, [2])
         with pytest.raises(EnqueueError) as caught:
@@ -736,3 +749,23 @@ def test_a_queue_that_is_no_list_refuses_all_of_a_push_and_each_repeat(redis):
         with pytest.raises(EnqueueError, match="queue:broken is a string"):
             perform_all_later(jobs)
     assert redis.keys("*") == [b"queue:broken"]
+
+
+@pytest.mark.parametrize("key", ["queues", "schedule"])
+def test_a_key_of_another_kind_refuses_all_of_a_push_and_each_repeat(redis, key):
+    redis.set(key, "text")
+    jobs = [NoopJob.prepare(1), NoopJob.set(wait=60).prepare(2)]
+
+    for _ in range(2):
+        with pytest.raises(EnqueueError, match=f"{key} is a string"):
+            perform_all_later(jobs)
+    assert redis.keys("*") == [key.encode()]
+
+
+def test_a_push_that_has_been_made_is_not_refused_when_it_is_repeated(redis, broker):
+    """The transaction for many has pushed them, whatever `queues` is: whoever repeats it must not push them again."""
+    redis.set("queues", "text")
+    jids = NoopJob.perform_bulk([(n,) for n in range(200)])
+
+    assert {job["jid"] for job in queued(redis)} == set(jids)
+    assert redis.llen("queue:default") == 200
