@@ -66,6 +66,14 @@ def test_failures_and_the_success_after_them_are_attempts_of_one_row(mirror):
     ]
 
 
+def test_a_retry_that_was_dropped_on_purpose_is_no_success(mirror):
+    mirror.tell(outcome("retry", error=ValueError("x"), at_s=1060.0), outcome("discarded", started_at_s=1060.0, retry_count=0))
+    mirror.write()
+
+    assert (mirror.row().state, mirror.row().attempts) == ("discarded", 2)
+    assert [(a.number, a.error_class) for a in mirror.attempts] == [(1, "ValueError")]
+
+
 @pytest.mark.parametrize(("kind", "state"), [("done", "processed"), ("dead", "dead"), ("failed", "failed"), ("discarded", "discarded")])
 def test_every_end_has_its_time(mirror, kind, state):
     mirror.tell(outcome(kind, error=None if kind == "done" else ValueError("x")))
