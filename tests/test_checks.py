@@ -91,11 +91,15 @@ def test_a_cache_at_the_jobs_own_url_is_an_error(settings, monkeypatch, where, c
     assert ("sidekick.E002" in ids()) == shared
 
 
-def test_a_history_database_that_is_none_is_an_error(settings):
+def test_a_history_database_that_is_none_is_an_error(settings, monkeypatch):
+    monkeypatch.setattr(checks, "JOBS", {})
     settings.SIDEKICK = {"HISTORY_DATABASE": "archive"}
     assert "sidekick.E005" in ids()
     settings.SIDEKICK = {"HISTORY_DATABASE": "archive", "HISTORY": "off"}
     assert "sidekick.E005" not in ids()
+    monkeypatch.setattr(NoopJob, "history", "full")
+    monkeypatch.setattr(checks, "JOBS", {NoopJob.name: NoopJob})
+    assert "sidekick.E005" in ids(), "a class has a level of its own"
 
 
 def test_two_classes_of_one_name_are_an_error():

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connections
+from django.utils.connection import ConnectionDoesNotExist
 
 from django_sidekick import BaseJob
 from django_sidekick.history import rows
@@ -471,6 +472,25 @@ def test_missing_tables_are_told_of_once_and_rows_follow(sqlite_mirror, caplog):
     assert (sqlite_mirror.row().state, sqlite_mirror.attempts.count()) == ("retry", 1)
     assert not sqlite_mirror.redis.exists("sk:events:stuck")
     assert "written again" in caplog.records[-1].message
+
+
+def test_a_database_that_is_none_keeps_nobody_waiting(sqlite_mirror, sidekick_settings):
+    sidekick_settings(HISTORY_DATABASE="nowhere")
+    sqlite_mirror.tell(outcome())
+    recorder = sqlite_mirror.recorder()
+    for _ in range(2):
+        with pytest.raises(ConnectionDoesNotExist):
+            recorder.turn()
+    assert sqlite_mirror.stream.is_written(), "nobody is to wait for it"
+    assert b"nowhere" in sqlite_mirror.redis.get("sk:events:stuck")
+
+    recorder._store.alias = sqlite_mirror.alias
+    sidekick_settings(HISTORY_DATABASE=sqlite_mirror.alias, HISTORY_RETENTION=None)
+    recorder._retention = sqlite_mirror.recorder()._retention
+    sqlite_mirror.write(recorder)
+
+    assert sqlite_mirror.row().state == "processed"
+    assert not sqlite_mirror.redis.exists("sk:events:stuck")
 
 
 def test_a_connection_that_was_cut_is_opened_again(postgresql_alias, redis, sidekick_settings, django_db_blocker):
