@@ -130,6 +130,12 @@ def test_prune_says_what_it_does(sqlite_mirror, sidekick_settings):
     assert sqlite_mirror.rows.count() == sqlite_mirror.attempts.count() == 0
 
 
+@pytest.mark.parametrize("age", ["5", "soon", "1.5h", "9999999d", "d", ""])
+def test_an_age_that_is_none_is_said_with_what_to_write(age):
+    with pytest.raises(CommandError, match=f"'{age}' is no age: write a whole number and s, m, h or d"):
+        prune("--older-than", age)
+
+
 @pytest.mark.parametrize("words", [["--older-than", "soon"], ["--older-than", "5"], ["--older-than", "9999999d"], ["--state", "dead"], ["--state", "gone"]])
 def test_prune_refuses_what_it_cannot_read(words):
     with pytest.raises((CommandError, SystemExit)):

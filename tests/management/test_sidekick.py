@@ -56,6 +56,12 @@ def test_a_jid_that_is_nowhere_is_an_error(redis):
         call_command("sidekick", "retry", JID)
 
 
+@pytest.mark.parametrize("timeout_s", [float("nan"), float("inf"), -1.0])
+def test_a_timeout_that_is_no_time_is_refused(timeout_s):
+    with pytest.raises(ConfigurationError, match="-t must be seconds from 0"):
+        worker_options(Arguments(timeout_s=timeout_s))
+
+
 def test_redis_away_is_an_error_in_words(settings):
     settings.SIDEKICK = {"REDIS": "redis://127.0.0.1:1/0", "ENQUEUE_TIMEOUT": 0.1}
 

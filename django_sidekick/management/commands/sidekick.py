@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from django_sidekick.history import retention
 from django_sidekick.jobs.moved import inspector_for
 from django_sidekick.management.commands import runworker
 
-MOST_DIGITS = 6
+MOST_CHARACTERS = 6
 """Of an age, its unit with them: no calendar reaches back further."""
 
 
@@ -128,10 +128,13 @@ class Command(BaseCommand):
 
 
 def age_s(text: str) -> float:
-    """Return the seconds of an age such as 90m, 12h or 30d. Raise ValueError for anything else."""
+    """Return the seconds of an age such as 90m, 12h or 30d. Raise argparse's error for anything else."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-    if text[-1:] not in units or not text[:-1].isdecimal() or len(text) > MOST_DIGITS:
-        raise ValueError(f"{text!r} is no age")
+    if text[-1:] not in units or not text[:-1].isdecimal() or len(text) > MOST_CHARACTERS:
+        raise ArgumentTypeError(
+            f"{text!r} is no age: write a whole number and s, m, h or d behind it, such as 90m, 12h or 30d; "
+            f"{MOST_CHARACTERS} characters at most."
+        )
     return float(int(text[:-1]) * units[text[-1]])
 
 
