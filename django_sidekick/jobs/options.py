@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypedDict, cast
@@ -121,9 +121,10 @@ def _retry_for(value: Any) -> int:
 
 
 def _tags(value: Any) -> list[str]:
-    if isinstance(value, str) or not all(isinstance(tag, str) for tag in value):
+    tags: list[Any] = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [None]
+    if not all(isinstance(tag, str) for tag in tags):
         raise TypeError("a list of texts")
-    return list(value)
+    return tags
 
 
 def _name(value: Any) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -124,6 +125,8 @@ def test_fields_of_ones_own_override_nothing(redis, fields):
         (lambda: push("X", [1], enqueue="bogus"), "enqueue"),
         (lambda: push("X", [1], retry=-1), "retry"),
         (lambda: push("X", [1], trace=object()), "trace"),
+        (lambda: push("X", kwargs=[1]), "kwargs"),
+        (lambda: push("X", kwargs={1: 2}), "kwargs"),
         (lambda: push("", [1]), "class_name"),
         (lambda: NoopJob.perform_bulk([(1,), "abc"]), "calls[1]"),
         (lambda: NoopJob.perform_bulk([{"a": 1}]), "calls[0]"),
@@ -141,6 +144,12 @@ def test_a_bad_call_pushes_nothing_and_names_what_is_bad(redis, call, path):
     assert caught.value.path == path
     assert path in str(caught.value) or path == "class_name"
     assert redis.keys("*") == []
+
+
+@pytest.mark.parametrize("tags", [5, "a", [1], None])
+def test_tags_that_are_none_are_said_so(redis, tags):
+    with pytest.raises(ArgumentError, match=rf"^tags must be a list of texts, not {re.escape(repr(tags))}\.$"):
+        NoopJob.set(tags=tags).perform_later()
 
 
 @pytest.mark.parametrize("name", ["wait", "wait_until", "fields", "class", "sk_encoded"])
