@@ -20,6 +20,7 @@ from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.feature import load_features
 from django_sidekick.jobs.base import BaseJob
 from django_sidekick.jobs.execute import build_executor
+from django_sidekick.jobs.mirrored import is_mirrored
 from django_sidekick.jobs.options import problems_of
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.middleware import compose, load_layers
@@ -101,7 +102,7 @@ def _caches(settings: Settings) -> Iterable[CheckMessage]:
 
 
 def _history(settings: Settings) -> Iterable[CheckMessage]:
-    if settings.history != "off" and settings.history_database not in connections:
+    if is_mirrored(settings, JOBS) and settings.history_database not in connections:
         yield Error(
             f"SIDEKICK['HISTORY_DATABASE'] names {settings.history_database!r}, which is not in DATABASES "
             f"({', '.join(connections)}).",

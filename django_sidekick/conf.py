@@ -218,10 +218,13 @@ def _directory(value: Any) -> Path:
 def _queues(value: Any) -> tuple[tuple[str, int], ...]:
     entries = list(value.items()) if isinstance(value, Mapping) else value
     if not isinstance(entries, list | tuple) or not entries:
-        raise ValueError("must be a list of names, or a dict of names to weights")
+        raise ValueError("must be a list of names or of (name, weight) pairs, or a dict of names to weights")
     queues: dict[str, int] = {}
     for entry in entries:
-        name, weight = (entry, 0) if isinstance(entry, str) else tuple(entry)
+        pair = (entry, 0) if isinstance(entry, str) else entry
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise ValueError(f"must hold names or pairs of a name and a weight, and {entry!r:.50} is neither")
+        name, weight = pair
         if not is_queue_name(name):
             raise ValueError("must hold queue names: texts without comma and line break")
         if isinstance(weight, bool) or not isinstance(weight, int) or weight < 0:

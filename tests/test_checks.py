@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 import subprocess
 import sys
@@ -90,11 +91,15 @@ def test_a_cache_at_the_jobs_own_url_is_an_error(settings, monkeypatch, where, c
     assert ("sidekick.E002" in ids()) == shared
 
 
-def test_a_history_database_that_is_none_is_an_error(settings):
+def test_a_history_database_that_is_none_is_an_error(settings, monkeypatch):
+    monkeypatch.setattr(checks, "JOBS", {})
     settings.SIDEKICK = {"HISTORY_DATABASE": "archive"}
     assert "sidekick.E005" in ids()
     settings.SIDEKICK = {"HISTORY_DATABASE": "archive", "HISTORY": "off"}
     assert "sidekick.E005" not in ids()
+    monkeypatch.setattr(NoopJob, "history", "full")
+    monkeypatch.setattr(checks, "JOBS", {NoopJob.name: NoopJob})
+    assert "sidekick.E005" in ids(), "a class has a level of its own"
 
 
 def test_two_classes_of_one_name_are_an_error():
@@ -149,6 +154,38 @@ def test_a_class_that_ruby_could_not_call_is_an_error():
     finally:
         JOBS.pop("SharedWithRuby")
         JOBS.pop(BadOption.name)
+
+
+def problems_of_a_class(**attributes):
+    made = type("Made", (BaseJob,), {"perform": lambda self: None, "__module__": __name__, **attributes})
+    try:
+        return [m.msg for m in run_checks(tags=["sidekick"]) if m.id == "sidekick.E004" and m.obj is made]
+    finally:
+        JOBS.pop(made.name)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "says"),
+    [
+        ({"redact": None}, "redact must be a list of names, not None"),
+        ({"redact": 5}, "redact must be a list of names, not 5"),
+        ({"redact": "card"}, "redact must be a list of names"),
+        ({"expires_in": "5 minutes"}, "expires_in must be a timedelta or seconds above 0"),
+        ({"expires_in": -5}, "expires_in must be"),
+        ({"using": "nope"}, r"using must be a database of DATABASES \(default, .*not 'nope'"),
+        ({"using": []}, "using must be a database"),
+        ({"queue_as": 5}, "queue_as must be"),
+    ],
+    ids=str,
+)
+def test_an_option_that_is_none_is_said_by_its_name(attributes, says):
+    (message,) = problems_of_a_class(**attributes)
+    assert re.search(says, message)
+
+
+@pytest.mark.parametrize("kind", [classmethod, staticmethod])
+def test_the_queue_may_be_chosen_by_a_method_of_the_class(kind):
+    assert problems_of_a_class(queue_as=kind(lambda *args: "low"), redact=["card"], expires_in=5, using="other") == []
 
 
 def test_an_evicting_server_is_a_warning_and_only_under_the_tag(settings, monkeypatch):

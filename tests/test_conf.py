@@ -66,6 +66,22 @@ def test_a_bad_value_names_its_key(key, value):
         build_settings({key: value})
 
 
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ([5], "must hold names or pairs of a name and a weight, and 5 is neither"),
+        ([["a"]], r"and \['a'\] is neither"),
+        ([("a", 1, 2)], "is neither"),
+        ([{"a": 1}], "is neither"),
+        ("default", r"must be a list of names or of \(name, weight\) pairs, or a dict"),
+        (["ab", b"ab"], "is neither"),
+    ],
+)
+def test_queues_that_cannot_be_read_are_met_with_how_to_write_them(value, says):
+    with pytest.raises(ConfigurationError, match=says):
+        build_settings({"QUEUES": value})
+
+
 def test_sidekick_must_be_a_dict():
     with pytest.raises(ConfigurationError, match="must be a dict"):
         build_settings(["REDIS"])

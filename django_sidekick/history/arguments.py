@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django_sidekick.conf import Settings
 from django_sidekick.exceptions import DeserializationError
 from django_sidekick.wire import codec, ruby
+from django_sidekick.wire.arguments import DEEPEST
 
 REDACTED = "[redacted]"
 UNFIT = re.compile("[\0\ud800-\udfff]")
+_MOST_DIGITS = min(sys.get_int_max_str_digits() or sys.int_info.default_max_str_digits, sys.int_info.default_max_str_digits)
+_SHORT = 2 * DEEPEST
+"""Characters of a text that can hold neither: of each list, two are its brackets."""
+_LONG_NUMBER = re.compile(rf"\d{{{_MOST_DIGITS + 1}}}")
 
 
 def text(value: object, longest: int = 255) -> str:
@@ -36,7 +42,7 @@ class Arguments:
         name, args, kwargs = payload["class"], payload["args"], payload.get("kwargs")
         if name in self._plain and not kwargs:
             written = self.text_of(args)
-            return (name, written, "{}") if written and len(written) <= self._most_bytes else (name, None, None)
+            return (name, written, "{}") if written and _size_of(written) <= self._most_bytes else (name, None, None)
         inside, is_read = name, True
         if name in ruby.WRAPPERS:
             inside, name, args, kwargs, is_read = _unwrapped(payload)
@@ -55,18 +61,52 @@ class Arguments:
                 return job_class, None, None
         written = self.text_of(args)
         named = self.text_of(kwargs) if kwargs else "{}"
-        if written is None or named is None or len(written) + len(named) - 2 > self._most_bytes:
+        if written is None or named is None or _size_of(written) + _size_of(named) - 2 > self._most_bytes:
             return job_class, None, None
         return job_class, written, named
 
     @staticmethod
     def text_of(value: Any) -> str | None:
-        """Return a JSON text that every database takes: without NUL and lone surrogates. None if there is none."""
+        """Return a JSON text that every database takes and json.loads() reads: without NUL and lone surrogates.
+
+        None if there is none: a number has too many digits for int(), or lists stand in lists too deeply. A row with
+        such a text could be written, and no list that it stands in could be read.
+        """
         try:
             written = codec.dumps(value).decode()
+            if len(written) > _SHORT and not _is_readable(written, value):
+                return None
             return written if "\\u" not in written else codec.dumps(_fit(value)).decode()
         except (TypeError, ValueError, RecursionError):
             return None
+
+
+def _is_readable(written: str, value: Any) -> bool:
+    """Tell whether json.loads() reads it again, in any stack. Only a long text is looked at: others cannot be odd."""
+    if len(written) > _MOST_DIGITS and _LONG_NUMBER.search(written) and _has_long_number(value):
+        return False
+    return written.count("[") + written.count("{") <= DEEPEST + 1 or not _is_deeper(value, DEEPEST + 1)
+
+
+def _has_long_number(value: Any) -> bool:
+    """Tell numbers from digits in a text, which may be as many as they like."""
+    if type(value) is int:
+        return bool(abs(value) >= 10**_MOST_DIGITS)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(map(_has_long_number, inner))
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Tell whether lists and dicts stand in each other on more than so many levels."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)
+
+
+def _size_of(written: str) -> int:
+    """Its bytes in UTF-8. Of ASCII, as nearly all texts are, their number is known."""
+    return len(written) if written.isascii() else len(written.encode())
 
 
 def _unwrapped(payload: dict[str, Any]) -> tuple[str, str, Any, Any, bool]:
@@ -83,22 +123,40 @@ def _unwrapped(payload: dict[str, Any]) -> tuple[str, str, Any, Any, bool]:
 
 
 def _redacted(args: list[Any], kwargs: Any, names: frozenset[str], job_class: type[Any]) -> tuple[Any, Any]:
-    """Hide the values of these parameters, of keys of these names at any depth, and what is no parameter's."""
-    parameters = _parameters_of(job_class.perform)
+    """Hide the values of these parameters, of keys of these names at any depth, and what is no parameter's.
+
+    A name that is no parameter may be one behind a decorator: what stands in its *args is hidden too, for nobody knows
+    which of it is meant.
+    """
+    takes = _taken_by(job_class.perform)
+    are_rest_hidden = takes.rest in names or not takes.rest or not names <= takes.names
     shown = []
     for index, value in enumerate(args):
-        parameter = parameters[min(index, len(parameters) - 1)]
-        shown.append(REDACTED if not parameter or parameter in names else _hidden(value, names))
+        is_hidden = takes.positional[index] in names if index < len(takes.positional) else are_rest_hidden
+        shown.append(REDACTED if is_hidden else _hidden(value, names))
+    if kwargs and takes.others in names:
+        kwargs = {name: value if name in takes.by_name else REDACTED for name, value in kwargs.items()}
     return shown, _hidden(kwargs, names)
 
 
+class _Taken(NamedTuple):
+    """The names of perform's parameters. `rest` and `others` are those of *args and **kwargs; "" without them."""
+
+    positional: list[str]
+    by_name: frozenset[str]
+    rest: str
+    others: str
+    names: frozenset[str]
+
+
 @lru_cache(1000)
-def _parameters_of(perform: Callable[..., Any]) -> list[str]:
-    """The names of what can be positional; the last one stands for all that follow: '' if nothing takes these."""
+def _taken_by(perform: Callable[..., Any]) -> _Taken:
     parameters = list(inspect.signature(perform).parameters.values())[1:]
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    many = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
-    return [*names, *(many or [""])]
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    by_name = frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "")
+    others = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), "")
+    return _Taken(positional, by_name, rest, others, frozenset(p.name for p in parameters))
 
 
 def _hidden(value: Any, names: frozenset[str]) -> Any:

@@ -20,6 +20,7 @@ from django_sidekick.broker.leadership import Leadership
 from django_sidekick.broker.ownership import new_identity
 from django_sidekick.broker.patience import Patience
 from django_sidekick.conf import Settings
+from django_sidekick.exceptions import SidekickError
 from django_sidekick.history.arguments import Arguments
 from django_sidekick.history.feed import Feed, Part
 from django_sidekick.history.retention import Retention
@@ -77,8 +78,12 @@ class Recorder:
             return self._record()
         except Error as error:
             return self._put_off(error)
-        except Exception:
+        except SidekickError:  # Redis is away for good, or we are to end
             self._start_over()
+            raise
+        except Exception as error:
+            self._start_over()
+            self._failed(error)
             raise
         finally:
             if self._is_stopping:
@@ -163,18 +168,22 @@ class Recorder:
         self._cursor = None
         self._feed.start_over()
 
+    def _failed(self, error: Exception) -> None:
+        """Count it. From the second time on Redis is told, so that nobody waits for us."""
+        self._failures += 1
+        if self._failures > 1:
+            self.patience.call(lambda: self._stream.say_stuck(str(error)[:200]))
+
     def _put_off(self, error: Error) -> float:
-        """Leave it to another, or to later. Redis is told so that nobody waits for us."""
+        """Leave it to another, or to later."""
         self._store.close()
         self._start_over()
-        self._failures += 1
+        self._failed(error)
         if self._failures == 1:
             logger.warning(
                 "The history of jobs cannot be written for now (%s: %s); jobs go on, and rows follow.",
                 type(error).__name__, str(error).strip().partition("\n")[0],
             )  # fmt: skip
-        else:
-            self.patience.call(lambda: self._stream.say_stuck(str(error)[:200]))
         self._lease.resign()
         pause_s: float = min(0.1 * 2 ** min(self._failures, 10), LONGEST_PAUSE_S)
         return pause_s * random.uniform(0.8, 1.2)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from django_sidekick.conf import Settings
@@ -52,14 +53,24 @@ def prune(settings: Settings) -> Iterator[int]:
 
 
 def outdated(settings: Settings) -> Iterator[QuerySet[JobRecord]]:
-    """Yield what is to be deleted: the rows of one state that are too old, then the oldest beyond HISTORY_MAX_ROWS."""
-    rows, now = JobRecord.objects.using(settings.history_database), timezone.now()
-    for state, age_s in settings.history_retention_s:
-        if age_s is not None:
-            yield rows.filter(state=state, changed_at__lt=now - timedelta(seconds=age_s))
-    most = settings.history_max_rows
-    if most is not None and (last := _changed_at(rows, most)) is not None:
-        yield rows.filter(changed_at__lte=last)
+    """Yield what is to be deleted: the rows of one state that are too old, then the oldest beyond HISTORY_MAX_ROWS.
+
+    The last is looked for when the others have been yielded, and takes them as deleted.
+    """
+    yield from _aged(settings)
+    rows, most = JobRecord.objects.using(settings.history_database), settings.history_max_rows
+    if most is not None and (last := _place(rows, most)) is not None:
+        changed_at, jid = last
+        yield rows.filter(Q(changed_at__lt=changed_at) | Q(jid__lte=jid), changed_at__lte=changed_at)
+
+
+def count_outdated(settings: Settings) -> int:
+    """Return how many rows prune() would delete now."""
+    aged, most = sum(rows.count() for rows in _aged(settings)), settings.history_max_rows
+    if most is None:
+        return aged
+    left = JobRecord.objects.using(settings.history_database).count() - aged
+    return aged + max(left - most, 0)
 
 
 def older_than(settings: Settings, age_s: float, states: tuple[str, ...]) -> QuerySet[JobRecord]:
@@ -70,7 +81,10 @@ def older_than(settings: Settings, age_s: float, states: tuple[str, ...]) -> Que
 
 
 def delete(rows: QuerySet[JobRecord], clock: Callable[[], float] = time.perf_counter) -> Iterator[int]:
-    """Delete rows with their attempts, the oldest first; each chunk is a transaction of about 10 ms."""
+    """Delete rows with their attempts, the oldest first; each chunk is a transaction of about 10 ms.
+
+    A row that has changed since it was looked for, and is not among `rows` any more, stays with its attempts.
+    """
     size, alias = FEWEST * 2, rows.db
     while True:
         jids = list(rows.order_by("changed_at").values_list("pk", flat=True)[:size])
@@ -78,15 +92,23 @@ def delete(rows: QuerySet[JobRecord], clock: Callable[[], float] = time.perf_cou
             return
         began = clock()
         with transaction.atomic(using=alias):
-            attempts = JobAttempt.objects.using(alias).filter(record_id__in=jids)
+            deleted = rows.filter(pk__in=jids)._raw_delete(alias)
+            is_there = Exists(JobRecord.objects.using(alias).filter(pk=OuterRef("record_id")))
+            attempts = JobAttempt.objects.using(alias).filter(~is_there, record_id__in=jids)
             attempts._raw_delete(alias)
-            JobRecord.objects.using(alias).filter(pk__in=jids)._raw_delete(alias)
         fitting = int(LOCK_S * len(jids) / max(clock() - began, 1e-6))
         size = max(FEWEST, min(MOST, size * 2, fitting))
-        yield len(jids)
+        yield deleted
 
 
-def _changed_at(rows: QuerySet[JobRecord], place: int) -> datetime | None:
-    """Return when the row at this place, counted from the newest, has changed; None if there are not so many."""
-    found = rows.order_by("-changed_at", "-jid").values_list("changed_at", flat=True)[place : place + 1]
+def _aged(settings: Settings) -> Iterator[QuerySet[JobRecord]]:
+    rows, now = JobRecord.objects.using(settings.history_database), timezone.now()
+    for state, age_s in settings.history_retention_s:
+        if age_s is not None:
+            yield rows.filter(state=state, changed_at__lt=now - timedelta(seconds=age_s))
+
+
+def _place(rows: QuerySet[JobRecord], place: int) -> Any:
+    """Return `changed_at` and jid of the row at this place, counted from the newest; None if there are not so many."""
+    found = rows.order_by("-changed_at", "-jid").values_list("changed_at", "jid")[place : place + 1]
     return next(iter(found), None)

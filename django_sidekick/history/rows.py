@@ -132,7 +132,7 @@ def _end_otherwise(batch: Batch, event: Event, facts: Facts, kwargs: str | None)
     number, error_class, message, backtrace = attempt_of(payload), "", "", ""
     if error is not None:
         error_class, message, backtrace = text(error[0]), text(error[1], 10_000), text(error[2], 20_000)
-    if error is not None or "retry_count" in payload:
+    if error is not None or (event.kind == "done" and "retry_count" in payload):
         started_at_s, at_s, worker = event.started_at_s, event.at_s, facts[-1]
         batch.attempts.append((jid, number, error_class, message, backtrace, started_at_s, at_s, worker))
     before = _before(batch, jid)

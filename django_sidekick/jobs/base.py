@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -197,7 +197,7 @@ def push(
             f"push() does not take {', '.join(sorted(unknown))}: `at` is a time, other keywords are fields of your own."
         )
     mode, using = rules.mode_of(fields.pop("enqueue", None)), fields.pop("using", "default")
-    positional, names = _listed(args, "args"), fields.pop("kwargs", {})
+    positional, names = _listed(args, "args"), _named(fields.pop("kwargs", None))
     payload: dict[str, Any] = {"retry": True, "queue": rules.field_of("queue", queue)}
     payload |= {name: arguments.dump_value(rules.field_of(name, value), name) for name, value in fields.items()}
     payload["args"], named, encoded = arguments.dump_call(positional, names)
@@ -221,3 +221,11 @@ def _listed(value: Any, path: str) -> Sequence[Any]:
     raise ArgumentError(
         f"{path} must be a list or a tuple of arguments, not {type(value).__name__}.", path=path, value=value
     )
+
+
+def _named(value: Any) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return value
+    raise ArgumentError(f"kwargs must be a dict of names to values, not {value!r:.100}.", path="kwargs", value=value)

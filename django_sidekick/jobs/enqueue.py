@@ -25,18 +25,19 @@ def enqueue(requests: Sequence[Request]) -> list[EnqueuedJob]:
     """Push the jobs now, or right after the COMMIT of the transaction that is open on their database.
 
     All texts are made first: an argument that cannot be held raises ArgumentError and nothing is pushed.
-    Outside a transaction, Redis away beyond ENQUEUE_TIMEOUT raises EnqueueError. After a COMMIT nothing is
+    Outside a transaction, Redis away beyond ENQUEUE_TIMEOUT raises EnqueueError, which names all jobs that are not
+    pushed: those too that would have waited for a COMMIT. After a COMMIT nothing is
     raised (unless ENQUEUE_ERRORS = "raise"): one ERROR with the payloads, the signal `enqueue_failed`, and
     the handle says so. At most once: a job that was refused or not pushed is nowhere. A request is one job:
     one that has been pushed, or is there twice, raises ArgumentError; after an EnqueueError it may be passed again.
     """
     settings = get_settings()
     _refuse_repeated(requests)
-    for (using, must_wait), jobs in _by_commit(_accepted(requests, settings), settings).items():
-        if must_wait:
-            push_after_commit(jobs, using)
-        else:
-            _push_now(jobs)
+    now, groups = _by_commit(_accepted(requests, settings), settings)
+    if now:
+        _push_now(now, [request for jobs in groups.values() for request in jobs])
+    for using, jobs in groups.items():
+        push_after_commit(jobs, using)
     return [request.handle for request in requests]
 
 
@@ -127,17 +128,19 @@ def _finish(request: Request, jid: str, stamp: int | float, layers: ClientLayers
     return True
 
 
-def _by_commit(requests: Sequence[Request], settings: Settings) -> dict[tuple[str, bool], list[Request]]:
-    """Group by database, and by whether the push waits for its COMMIT."""
-    groups: dict[tuple[str, bool], list[Request]] = {}
+def _by_commit(requests: Sequence[Request], settings: Settings) -> tuple[list[Request], dict[str, list[Request]]]:
+    """Return those that wait for no COMMIT, and the others by the database whose COMMIT they wait for."""
+    now: list[Request] = []
+    groups: dict[str, list[Request]] = {}
     known: dict[tuple[str, str | None], list[Request]] = {}
     for request in requests:
         group = known.get((request.using, request.mode))
         if group is None:
-            place = request.using, waits(request.using, request.mode, settings)
-            group = known[request.using, request.mode] = groups.setdefault(place, [])
+            must_wait = waits(request.using, request.mode, settings)
+            group = groups.setdefault(request.using, []) if must_wait else now
+            known[request.using, request.mode] = group
         group.append(request)
-    return groups
+    return now, groups
 
 
 def _time_of_checked(answer: Any, now_s: float) -> float | None:
@@ -163,13 +166,16 @@ def _time_of_checked(answer: Any, now_s: float) -> float | None:
     return float(at_s) if at_s > now_s else None
 
 
-def _push_now(requests: Sequence[Request]) -> None:
-    pushes = [request.push for request in requests if request.push]
+def _push_now(requests: Sequence[Request], others: Sequence[Request]) -> None:
+    """Push. If that fails, `others` are not pushed either: they would have waited for a COMMIT."""
+    every = [*requests, *others]
     try:
-        push_many(get_broker(), pushes, [request.handle.jid for request in requests])
+        pushes = [request.push for request in requests if request.push]
+        push_many(get_broker(), pushes, [request.handle.jid for request in every])
     except EnqueueError as error:
-        for request in requests:
-            if request.handle.jid in error.jids:
+        missing = set(error.jids)
+        for request in every:
+            if request.handle.jid in missing:
                 request.handle.enqueued, request.handle.error = False, error
             else:
                 request.handle.enqueued = True

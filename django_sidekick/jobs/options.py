@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypedDict, cast
+
+from django.db import connections
 
 from django_sidekick.conf import HISTORY_LEVELS, get_settings, is_queue_name
 from django_sidekick.exceptions import ArgumentError
@@ -119,9 +121,10 @@ def _retry_for(value: Any) -> int:
 
 
 def _tags(value: Any) -> list[str]:
-    if isinstance(value, str) or not all(isinstance(tag, str) for tag in value):
+    tags: list[Any] = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [None]
+    if not all(isinstance(tag, str) for tag in tags):
         raise TypeError("a list of texts")
-    return list(value)
+    return tags
 
 
 def _name(value: Any) -> str:
@@ -222,17 +225,19 @@ def call_of(perform: Callable[..., Any]) -> Call:
 def problems_of(job_class: type[Any]) -> list[str]:
     """Return what would go wrong with a class, in words: options Ruby would misread, names it cannot pass."""
     problems = []
-    for name in PAYLOAD_OPTIONS:
-        value = getattr(job_class, name)
+    for name in (*PAYLOAD_OPTIONS, *feature_options()):
+        value = getattr(job_class, name, None)
         if value is None:
             continue
         try:
             field_of(name, value)
         except ArgumentError as error:
             problems.append(str(error))
-    queue = job_class.__dict__.get("queue_as", job_class.queue_as)
+    queue = job_class.queue_as
     if not is_queue_name(queue) and not callable(queue):
         problems.append(f"queue_as must be a queue's name or a callable, not {queue!r}.")
+    if job_class.using not in list(connections):
+        problems.append(f"using must be a database of DATABASES ({', '.join(connections)}), not {job_class.using!r}.")
     problems += _history_problems(job_class)
     parameters = inspect.signature(job_class.perform).parameters.values()
     names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
@@ -248,6 +253,7 @@ def _history_problems(job_class: type[Any]) -> list[str]:
     problems = []
     if job_class.history is not None and job_class.history not in HISTORY_LEVELS:
         problems.append(f"history must be None or one of {', '.join(HISTORY_LEVELS)}, not {job_class.history!r}.")
-    if isinstance(job_class.redact, str) or not all(isinstance(name, str) for name in job_class.redact):
-        problems.append(f"redact must be a list of names, not {job_class.redact!r}.")
+    redact = job_class.redact
+    if isinstance(redact, str) or not isinstance(redact, Collection) or not all(isinstance(name, str) for name in redact):
+        problems.append(f"redact must be a list of names, not {redact!r}.")
     return problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,9 +48,9 @@ def worker_options(arguments: Arguments) -> WorkerOptions:
     concurrency = _first(arguments.concurrency, document.get("concurrency"), settings.concurrency)
     timeout_s = _first(arguments.timeout_s, document.get("timeout"), settings.shutdown_timeout_s)
     processes = _first(arguments.processes, settings.processes)
-    if concurrency < 1 or timeout_s < 0 or processes < 0:
+    if concurrency < 1 or processes < 0 or timeout_s < 0 or not math.isfinite(timeout_s):
         raise ConfigurationError(
-            "runworker: -c must be at least 1, -p and -t must not be negative."
+            "runworker: -c must be at least 1, -p must not be negative, -t must be seconds from 0."
         )
     return WorkerOptions(
         settings=settings,

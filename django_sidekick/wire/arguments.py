@@ -124,13 +124,7 @@ class _Writer:
     def _rich(self, value: Any, path: str, depth: int) -> Any:
         marked = serializers.encode(value)
         if marked is None:
-            raise ArgumentError(
-                f"{path} is {type(value).__module__}.{type(value).__qualname__} {value!r:.100}, which JSON "
-                "cannot hold. Pass plain values, a model instance, or register a serializer in "
-                "SIDEKICK['SERIALIZERS'].",
-                path=path,
-                value=value,
-            )
+            raise ArgumentError(f"{path} is {serializers.refusal(value)}", path=path, value=value)
         self.encoded = True
         inner = {key: item for key, item in marked.items() if key != KIND}
         return {KIND: marked[KIND], **self._within(inner, path, depth, self._dict)}

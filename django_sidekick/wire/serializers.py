@@ -53,6 +53,19 @@ def encode(value: Any) -> dict[str, Any] | None:
     return _encode_subclass(value)
 
 
+def refusal(value: Any) -> str:
+    """Return what a value is that encode() has no form for, and the way out: the words after `args[0] is`."""
+    if isinstance(value, Model):
+        return (
+            f"an unsaved {value._meta.label}: a worker reads it by its primary key, and it has none yet. "
+            "Save it first, or pass plain values."
+        )
+    return (
+        f"{type(value).__module__}.{type(value).__qualname__} {value!r:.100}, which JSON cannot hold. Pass plain "
+        "values, a model instance, or register a serializer in SIDEKICK['SERIALIZERS']."
+    )
+
+
 def restore(marked: dict[str, Any], load: Callable[[Any], Any]) -> Any:
     """Return the value of a marked form. Raise DeserializationError if it is unknown, broken or gone."""
     name = marked[KIND]

@@ -18,12 +18,15 @@ except ImportError:  # the extra [yaml] is optional
     yaml = None  # type: ignore[assignment]
 
 DEFAULT_NAMES = ("config/sidekiq.yml", "config/sidekick.yml")
-NUMBERS = {"concurrency": 1, "timeout": 0, "max_retries": 0, "dead_max_jobs": 2, "dead_timeout_in_seconds": 0}
-"""Options that are whole numbers, with the least of each."""
+LARGEST = 1_000_000
+NUMBERS = {
+    "concurrency": (1, LARGEST), "timeout": (0, LARGEST), "max_retries": (0, LARGEST), "dead_max_jobs": (2, LARGEST),
+    "dead_timeout_in_seconds": (0, 100 * 366 * 86_400),
+}  # fmt: skip
+"""Options that are whole numbers, with the least and the largest of each: of the last, 100 years."""
 
 KNOWN = (*NUMBERS, "queues", "tag", "labels", "verbose", "environment", "average_scheduled_poll_interval")
 UNSERVED = ("capsules", "pidfile", "logfile", "require", "daemon")
-LARGEST = 1_000_000
 _ODD_VALUES = (ValueError, TypeError, RecursionError, LookupError, AttributeError, ArithmeticError)
 """What PyYAML's constructors raise for `!!int ""`, `!!bool x`, `!!timestamp x`, …"""
 _brief = reprlib.Repr()
@@ -64,33 +67,54 @@ def read(path: Path, environment: str = "") -> dict[str, Any]:
 
 
 def _options(document: Mapping[str, Any], path: Path, environment: str) -> dict[str, Any]:
-    sections = {
-        key: value
-        for key, value in document.items()
-        if isinstance(value, dict) and key not in KNOWN
-    }
+    sections = _sections(document, path)
     merged = {key: value for key, value in document.items() if key not in sections}
-    unserved = [key for key in document if key in UNSERVED]
+    if "environment" in merged and not isinstance(merged["environment"], str):
+        raise ConfigurationError(f"{path}: `environment` must be a name, not {_brief.repr(merged['environment'])}.")
+    environment = (environment or merged.get("environment", "")).removeprefix(":")
+    merged |= sections.get(environment, {}) if environment else {}
+    unserved = [key for key in merged if key in UNSERVED]
     if unserved:
         raise ConfigurationError(
             f"{path}: `{unserved[0]}` is not served here; run one worker for each, or remove it."
         )
-    if "environment" in merged and not isinstance(merged["environment"], str):
-        raise ConfigurationError(f"{path}: `environment` must be a name, not {_brief.repr(merged['environment'])}.")
-    environment = (environment or merged.get("environment", "")).removeprefix(":")
-    if environment and environment in sections:
-        merged |= _mapping(sections[environment], path, environment)
-    unknown = [key for key in merged if key not in KNOWN]
-    if unknown:
-        name = " ".join(unknown[0].split())[:100]
-        close = difflib.get_close_matches(name, KNOWN, n=1)
-        hint = f" Did you mean `{close[0]}`?" if close else f" Known are {', '.join(KNOWN)}."
-        raise ConfigurationError(f"{path}: `{name}` is no option of sidekiq.yml.{hint}")
+    if unknown := [key for key in merged if key not in KNOWN]:
+        name = _short(unknown[0])
+        raise ConfigurationError(f"{path}: `{name}` is no option of sidekiq.yml.{_hint(name)}")
+    _read_values(merged, path)
+    return merged
+
+
+def _sections(document: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    """Return what stands there for single environments: mappings of known options; beside one, what is empty too."""
+    others = {key: value for key, value in document.items() if key not in KNOWN and key not in UNSERVED}
+    sections = {key: _mapping(value, path, key) for key, value in others.items() if isinstance(value, dict)}
+    for key, section in sections.items():
+        if odd := [name for name in section if name not in KNOWN and name not in UNSERVED]:
+            name, inner = _short(key), _short(odd[0])
+            raise ConfigurationError(
+                f"{path}: `{name}` is no option of sidekiq.yml, and no section of an environment, for `{inner}` "
+                f"is no option either.{_hint(name, inner)}"
+            )
+    empty = [key for key, value in others.items() if sections and value is None]
+    return sections | {key: {} for key in empty}
+
+
+def _short(key: str) -> str:
+    return " ".join(key.split())[:100]
+
+
+def _hint(*names: str) -> str:
+    close = [found for name in names for found in difflib.get_close_matches(name, KNOWN, n=1)]
+    return f" Did you mean `{close[0]}`?" if close else f" Known are {', '.join(KNOWN)}."
+
+
+def _read_values(merged: dict[str, Any], path: Path) -> None:
     if not isinstance(merged.get("verbose", False), bool):
         raise ConfigurationError(f"{path}: `verbose` must be true or false, not {_brief.repr(merged['verbose'])}.")
-    for key, least in NUMBERS.items():
+    for key in NUMBERS:
         if key in merged:
-            merged[key] = _number(merged[key], least, path, key)
+            merged[key] = _number(merged[key], path, key)
     if "queues" in merged:
         merged["queues"] = _queues(merged["queues"], path)
     if "labels" in merged:
@@ -100,7 +124,6 @@ def _options(document: Mapping[str, Any], path: Path, environment: str) -> dict[
         merged["labels"] = tuple(_text(label, path, "labels") for label in labels)
     if merged.get("tag") is not None:
         merged["tag"] = _text(merged["tag"], path, "tag")
-    return merged
 
 
 def _mapping(value: Any, path: Path, where: str) -> dict[str, Any]:
@@ -109,9 +132,10 @@ def _mapping(value: Any, path: Path, where: str) -> dict[str, Any]:
     return {str(key).lstrip(":"): inner for key, inner in value.items()}
 
 
-def _number(value: Any, least: int, path: Path, key: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
-        raise ConfigurationError(f"{path}: `{key}` must be a whole number from {least} to {LARGEST:,}, not {_brief.repr(value)}.")
+def _number(value: Any, path: Path, key: str) -> int:
+    least, most = NUMBERS[key]
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ConfigurationError(f"{path}: `{key}` must be a whole number from {least} to {most:,}, not {_brief.repr(value)}.")
     return value
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connections
+from django.utils.connection import ConnectionDoesNotExist
 
 from django_sidekick import BaseJob
 from django_sidekick.history import rows
@@ -64,6 +65,14 @@ def test_failures_and_the_success_after_them_are_attempts_of_one_row(mirror):
         (2, "KeyError", at(1060), at(1060.25), True),
         (3, "", at(1200), at(1200.25), False),
     ]
+
+
+def test_a_retry_that_was_dropped_on_purpose_is_no_success(mirror):
+    mirror.tell(outcome("retry", error=ValueError("x"), at_s=1060.0), outcome("discarded", started_at_s=1060.0, retry_count=0))
+    mirror.write()
+
+    assert (mirror.row().state, mirror.row().attempts) == ("discarded", 2)
+    assert [(a.number, a.error_class) for a in mirror.attempts] == [(1, "ValueError")]
 
 
 @pytest.mark.parametrize(("kind", "state"), [("done", "processed"), ("dead", "dead"), ("failed", "failed"), ("discarded", "discarded")])
@@ -153,6 +162,34 @@ def test_a_payload_of_any_kind_is_a_row(mirror, fields):
     assert row.args is not None
     if fields.get("class") == "C" * 1000:
         assert row.job_class == "C" * 255
+
+
+def nested(levels):
+    value = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+UNREADABLE = {"long number": [10**5000], "long number inside": [{"a": [-(10**4300)]}], "deep": nested(102), "deep and wide": [[], nested(500)]}
+READABLE = {"longest number": [10**4300 - 1], "deepest": nested(101), "digits": ["1" * 5000], "wide": [[[]] * 200]}
+
+
+@pytest.mark.parametrize("args", UNREADABLE.values(), ids=UNREADABLE)
+def test_arguments_that_nobody_could_read_again_are_left_out_of_the_row(mirror, args):
+    mirror.tell(outcome(args=args), outcome(jid="b", kwargs={"x": args}), outcome("dead", jid="c", args=args, error=ValueError("x")))
+    mirror.write()
+
+    assert [(row.args, row.kwargs) for row in mirror.rows.all()] == [(None, None)] * 3
+
+
+@pytest.mark.parametrize("args", READABLE.values(), ids=READABLE)
+def test_arguments_that_are_just_not_too_long_or_too_deep_are_kept(mirror, args):
+    mirror.tell(outcome(args=args))
+    mirror.write()
+
+    most = 32 if mirror.alias == "mariadb" else 101  # deeper is no JSON to MariaDB: left out there
+    assert mirror.row().args == (None if args == nested(101) and most < 101 else args)
 
 
 def test_arguments_that_only_the_database_refuses_are_left_out_of_the_row(mirror, monkeypatch):
@@ -322,6 +359,40 @@ def test_what_no_parameter_takes_is_hidden_where_a_class_redacts(sqlite_mirror):
     assert sqlite_mirror.row().args == [1, "[redacted]", "[redacted]"]
 
 
+class OthersSecretJob(BaseJob):
+    redact = ("extra",)
+
+    def perform(self, order, /, shop, **extra): ...
+
+
+def decorated(perform):
+    def wrapper(self, *args, **kwargs):
+        return perform(self, *args, **kwargs)
+
+    return wrapper
+
+
+class DecoratedJob(BaseJob):
+    redact = ("card",)
+
+    @decorated
+    def perform(self, order, card): ...
+
+
+def test_what_lands_in_a_redacted_mapping_of_names_is_hidden(sqlite_mirror):
+    sqlite_mirror.tell(outcome(**{"class": OthersSecretJob.name}, args=[1], kwargs={"shop": 2, "pin": "4111", "order": "4112"}))
+    sqlite_mirror.write()
+
+    assert (sqlite_mirror.row().args, sqlite_mirror.row().kwargs) == ([1], {"shop": 2, "pin": "[redacted]", "order": "[redacted]"})
+
+
+def test_behind_a_decorator_that_hides_the_parameters_nothing_positional_is_shown(sqlite_mirror):
+    sqlite_mirror.tell(outcome(**{"class": DecoratedJob.name}, args=[1, "4111"], kwargs={"order": 1, "card": "4111"}))
+    sqlite_mirror.write()
+
+    assert (sqlite_mirror.row().args, sqlite_mirror.row().kwargs) == (["[redacted]"] * 2, {"order": 1, "card": "[redacted]"})
+
+
 GLOBAL_ID = {"_aj_globalid": "gid://shop/Order/1"}
 UNREAD = [
     {"args": [{"arguments": [GLOBAL_ID, "4111"]}]},
@@ -360,6 +431,15 @@ def test_arguments_are_left_out_if_they_are_not_to_be_kept_or_too_long(sqlite_mi
     assert (sqlite_mirror.row().args, sqlite_mirror.row().kwargs) == (args, None if args is None else {})
 
 
+@pytest.mark.parametrize("kwargs", [None, {"x": 1}])
+def test_the_size_of_arguments_is_that_of_their_bytes(sqlite_mirror, sidekick_settings, kwargs):
+    sidekick_settings(HISTORY_DATABASE=sqlite_mirror.alias, HISTORY_RETENTION=None, HISTORY_ARGUMENTS_MAX_BYTES=50)
+    sqlite_mirror.tell(outcome(args=["\u1ec7" * 12], kwargs=kwargs), outcome(jid="b", args=["\u1ec7" * 16], kwargs=kwargs))
+    sqlite_mirror.write()
+
+    assert [sqlite_mirror.row(jid).args for jid in "ab"] == [["\u1ec7" * 12], None]
+
+
 def test_a_job_inside_active_jobs_wrapper_is_told_of_by_its_own_name(sqlite_mirror):
     inside = {"job_class": "MailJob", "arguments": [5, {"a": 1, "_aj_ruby2_keywords": ["a"]}]}
     sqlite_mirror.tell(outcome(**{"class": "Sidekiq::ActiveJob::Wrapper", "wrapped": "MailJob"}, args=[inside]))
@@ -392,6 +472,25 @@ def test_missing_tables_are_told_of_once_and_rows_follow(sqlite_mirror, caplog):
     assert (sqlite_mirror.row().state, sqlite_mirror.attempts.count()) == ("retry", 1)
     assert not sqlite_mirror.redis.exists("sk:events:stuck")
     assert "written again" in caplog.records[-1].message
+
+
+def test_a_database_that_is_none_keeps_nobody_waiting(sqlite_mirror, sidekick_settings):
+    sidekick_settings(HISTORY_DATABASE="nowhere")
+    sqlite_mirror.tell(outcome())
+    recorder = sqlite_mirror.recorder()
+    for _ in range(2):
+        with pytest.raises(ConnectionDoesNotExist):
+            recorder.turn()
+    assert sqlite_mirror.stream.is_written(), "nobody is to wait for it"
+    assert b"nowhere" in sqlite_mirror.redis.get("sk:events:stuck")
+
+    recorder._store.alias = sqlite_mirror.alias
+    sidekick_settings(HISTORY_DATABASE=sqlite_mirror.alias, HISTORY_RETENTION=None)
+    recorder._retention = sqlite_mirror.recorder()._retention
+    sqlite_mirror.write(recorder)
+
+    assert sqlite_mirror.row().state == "processed"
+    assert not sqlite_mirror.redis.exists("sk:events:stuck")
 
 
 def test_a_connection_that_was_cut_is_opened_again(postgresql_alias, redis, sidekick_settings, django_db_blocker):

@@ -13,7 +13,8 @@ from django.utils import timezone
 from django_sidekick.conf import get_settings
 from django_sidekick.history import retention
 from django_sidekick.models import JobAttempt, JobRecord
-from tests.history.conftest import outcome
+from django_sidekick.wire import event
+from tests.history.conftest import outcome, raw
 
 DAY = timedelta(days=1)
 
@@ -57,6 +58,40 @@ def test_beyond_the_number_of_rows_the_oldest_go(mirror, sidekick_settings):
     assert sum(retention.prune(get_settings())) == 0
 
 
+def test_of_rows_that_changed_at_one_moment_only_those_beyond_the_number_go(mirror, sidekick_settings):
+    mirror.append(event.encode_moves("enqueued", [raw(f"{n:02}") for n in range(10)], 1000.0))
+    mirror.write()
+    sidekick_settings(HISTORY_DATABASE=mirror.alias, HISTORY_RETENTION=None, HISTORY_MAX_ROWS=4)
+
+    assert prune("--dry-run") == "6 rows would be deleted"
+    assert prune() == "6 rows deleted"
+    assert set(mirror.rows.values_list("jid", flat=True)) == {"06", "07", "08", "09"}
+
+
+@pytest.mark.parametrize("run", [lambda: prune(), lambda: f"{sum(retention.prune(get_settings()))} rows deleted"], ids=["by hand", "recorder"])
+@pytest.mark.parametrize(("most", "gone"), [(10, 10), (7, 13), (30, 10)])
+def test_what_is_too_old_does_not_count_as_a_row_beyond_the_number(sqlite_mirror, sidekick_settings, run, most, gone):
+    ages = {"processed": 3600, "dead": None}
+    sidekick_settings(HISTORY_DATABASE=sqlite_mirror.alias, HISTORY_RETENTION=ages, HISTORY_MAX_ROWS=most)
+    add(sqlite_mirror, 10, "processed", timedelta(hours=2))
+    add(sqlite_mirror, 10, "dead", 3 * DAY)
+
+    assert prune("--dry-run") == f"{gone} rows would be deleted"
+    assert run() == f"{gone} rows deleted"
+    assert sqlite_mirror.rows.filter(state="dead").count() == min(most, 10)
+
+
+def test_a_row_that_changes_while_it_is_looked_for_stays_with_its_attempts(mirror):
+    add(mirror, 3, "dead", 40 * DAY)
+
+    def clock():  # it is asked between the look and the deletion: now the recorder writes a job's success
+        mirror.rows.filter(pk="job-dead-1").update(state="processed", changed_at=timezone.now())
+        return time.perf_counter()
+
+    assert sum(retention.delete(mirror.rows.filter(state="dead"), clock)) == 2
+    assert [row.jid for row in mirror.rows.all()] == [a.record_id for a in mirror.attempts] == ["job-dead-1"]
+
+
 def test_a_chunk_is_a_transaction_of_few_milliseconds(mirror):
     add(mirror, 1000, age=2 * DAY)
     ticks = iter(range(100))
@@ -93,6 +128,12 @@ def test_prune_says_what_it_does(sqlite_mirror, sidekick_settings):
     assert prune() == "4 rows deleted"
     assert prune("--older-than", "2880m") == "4 rows deleted"
     assert sqlite_mirror.rows.count() == sqlite_mirror.attempts.count() == 0
+
+
+@pytest.mark.parametrize("age", ["5", "soon", "1.5h", "9999999d", "d", ""])
+def test_an_age_that_is_none_is_said_with_what_to_write(age):
+    with pytest.raises(CommandError, match=f"'{age}' is no age: write a whole number and s, m, h or d"):
+        prune("--older-than", age)
 
 
 @pytest.mark.parametrize("words", [["--older-than", "soon"], ["--older-than", "5"], ["--older-than", "9999999d"], ["--state", "dead"], ["--state", "gone"]])

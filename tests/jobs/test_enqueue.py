@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -124,6 +125,8 @@ def test_fields_of_ones_own_override_nothing(redis, fields):
         (lambda: push("X", [1], enqueue="bogus"), "enqueue"),
         (lambda: push("X", [1], retry=-1), "retry"),
         (lambda: push("X", [1], trace=object()), "trace"),
+        (lambda: push("X", kwargs=[1]), "kwargs"),
+        (lambda: push("X", kwargs={1: 2}), "kwargs"),
         (lambda: push("", [1]), "class_name"),
         (lambda: NoopJob.perform_bulk([(1,), "abc"]), "calls[1]"),
         (lambda: NoopJob.perform_bulk([{"a": 1}]), "calls[0]"),
@@ -141,6 +144,12 @@ def test_a_bad_call_pushes_nothing_and_names_what_is_bad(redis, call, path):
     assert caught.value.path == path
     assert path in str(caught.value) or path == "class_name"
     assert redis.keys("*") == []
+
+
+@pytest.mark.parametrize("tags", [5, "a", [1], None])
+def test_tags_that_are_none_are_said_so(redis, tags):
+    with pytest.raises(ArgumentError, match=rf"^tags must be a list of texts, not {re.escape(repr(tags))}\.$"):
+        NoopJob.set(tags=tags).perform_later()
 
 
 @pytest.mark.parametrize("name", ["wait", "wait_until", "fields", "class", "sk_encoded"])
@@ -481,6 +490,19 @@ class TestAway:
         assert len(caught.value.jids) == 1
         assert time.monotonic() - before < 2
 
+    @pytest.mark.django_db(transaction=True, databases=["default", "other"])
+    @pytest.mark.parametrize("is_open", [False, True])
+    def test_the_jobs_of_other_databases_are_named_too(self, away, redis, is_open):
+        requests = [NoopJob.set(using=using).prepare(1) for using in ("other", "default", "other")]
+        with (
+            transaction.atomic(using="other") if is_open else contextlib.nullcontext(),
+            pytest.raises(EnqueueError, match="3 jobs were not pushed") as caught,
+        ):
+            perform_all_later(requests)
+
+        assert set(caught.value.jids) == {request.handle.jid for request in requests}
+        assert [(r.handle.enqueued, r.handle.error) for r in requests] == [(False, caught.value)] * 3
+
     def test_a_request_that_was_not_pushed_is_the_same_job_when_it_is_passed_again(self, away, settings, redis, redis_url):
         request = NoopJob.prepare(1, [2])
         with pytest.raises(EnqueueError) as caught:
@@ -736,3 +758,23 @@ def test_a_queue_that_is_no_list_refuses_all_of_a_push_and_each_repeat(redis):
         with pytest.raises(EnqueueError, match="queue:broken is a string"):
             perform_all_later(jobs)
     assert redis.keys("*") == [b"queue:broken"]
+
+
+@pytest.mark.parametrize("key", ["queues", "schedule"])
+def test_a_key_of_another_kind_refuses_all_of_a_push_and_each_repeat(redis, key):
+    redis.set(key, "text")
+    jobs = [NoopJob.prepare(1), NoopJob.set(wait=60).prepare(2)]
+
+    for _ in range(2):
+        with pytest.raises(EnqueueError, match=f"{key} is a string"):
+            perform_all_later(jobs)
+    assert redis.keys("*") == [key.encode()]
+
+
+def test_a_push_that_has_been_made_is_not_refused_when_it_is_repeated(redis, broker):
+    """The transaction for many has pushed them, whatever `queues` is: whoever repeats it must not push them again."""
+    redis.set("queues", "text")
+    jids = NoopJob.perform_bulk([(n,) for n in range(200)])
+
+    assert {job["jid"] for job in queued(redis)} == set(jids)
+    assert redis.llen("queue:default") == 200

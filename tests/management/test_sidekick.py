@@ -56,6 +56,12 @@ def test_a_jid_that_is_nowhere_is_an_error(redis):
         call_command("sidekick", "retry", JID)
 
 
+@pytest.mark.parametrize("timeout_s", [float("nan"), float("inf"), -1.0])
+def test_a_timeout_that_is_no_time_is_refused(timeout_s):
+    with pytest.raises(ConfigurationError, match="-t must be seconds from 0"):
+        worker_options(Arguments(timeout_s=timeout_s))
+
+
 def test_redis_away_is_an_error_in_words(settings):
     settings.SIDEKICK = {"REDIS": "redis://127.0.0.1:1/0", "ENQUEUE_TIMEOUT": 0.1}
 
@@ -83,16 +89,22 @@ class TestSidekiqYml:
         assert self.read(tmp_path, text)["concurrency"] == 25
         assert self.read(tmp_path, text, "staging")["concurrency"] == 7
 
+    def test_a_section_may_be_empty_beside_another(self, tmp_path):
+        text = ":concurrency: 5\ndevelopment:\nproduction:\n  :concurrency: 25\n"
+
+        assert self.read(tmp_path, text, "development") == {"concurrency": 5}
+        assert self.read(tmp_path, text, "production") == {"concurrency": 25}
+
     def test_queues_may_be_symbols(self, tmp_path):
         assert self.read(tmp_path, ":queues:\n  - :default\n  - [':low', 2]\n")["queues"] == (("default", 1), ("low", 2))
         assert self.read(tmp_path, ":queues:\n  :default: 3\n  :low: 1\n")["queues"] == (("default", 3), ("low", 1))
 
     def test_sidekiqs_limits_of_the_dead_set(self, tmp_path):
         file = tmp_path / "x.yml"
-        file.write_text(":dead_max_jobs: 50\n:dead_timeout_in_seconds: 3600\n:average_scheduled_poll_interval: 5\n")
+        file.write_text(":dead_max_jobs: 50\n:dead_timeout_in_seconds: 15552000\n:average_scheduled_poll_interval: 5\n")
 
         settings = worker_options(Arguments(config_file=str(file))).settings
-        assert (settings.dead_max_jobs, settings.dead_timeout_s) == (50, 3600)
+        assert (settings.dead_max_jobs, settings.dead_timeout_s) == (50, 180 * 86_400)
 
     def test_verbose_shows_the_jobs_debug_records(self, tmp_path):
         file = tmp_path / "x.yml"
@@ -124,6 +136,12 @@ class TestSidekiqYml:
             (":verbose: 5", "`verbose` must be"),
             (":dead_max_jobs: 1", "from 2"),
             (":dead_timeout_in_seconds: soon", "whole number"),
+            (":dead_timeout_in_seconds: 9999999999", "from 0 to 3,162,240,000"),
+            (":queus: {a: 2}", "`queus` is no option .* Did you mean `queues`"),
+            ("production: {concurency: 5}", "`concurency` is no option either. Did you mean `concurrency`"),
+            ("production: {capsules: {}, concurrency: 5}\nenvironment: production", "`capsules` is not served"),
+            ("limits: {mail: 5}", "`limits` is no option .* Known are concurrency"),
+            ("production:", "`production` is no option"),
             (":queues: 5", "list of names"),
             (":queues: [[a, b, c]]", "neither"),
             (":queues: [[a, b]]", "weight"),

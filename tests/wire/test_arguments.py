@@ -110,7 +110,7 @@ def test_a_row_that_is_gone_is_said_so(db):
 
 
 def test_a_model_that_is_not_saved_is_refused():
-    with pytest.raises(ArgumentError):
+    with pytest.raises(ArgumentError, match=r"args\[0\] is an unsaved .*Order: .* Save it first"):
         arguments.dump_call((Order(),), {})
 
 

@@ -4,14 +4,15 @@
 -- ARGV     1 life of the token in s, 2 channel that is told of scheduled jobs, 3 their number, for each:
 --          score in epoch s, payload; then for each queue of KEYS: its name, number of payloads, payloads;
 --          then, with events, the most bytes of their stream, and the blobs; last: the number of blobs
--- RETURNS  1 pushed, 0 pushed before by the same token; WRONGTYPE if a key is no list (no set): nothing is pushed
+-- RETURNS  1 pushed, 0 pushed before by the same token; WRONGTYPE if a key is of another kind: nothing is pushed
 -- ATOMIC   all jobs or none; SET comes first so that a server out of memory refuses before anything moves
 -- COST     O(jobs + queues), O(log n) for each scheduled one
 local blobs = tonumber(ARGV[#ARGV])
 local last_queue = blobs > 0 and #KEYS - 3 or #KEYS
-for key = 3, last_queue do
-  local kind, wanted = redis.call('TYPE', KEYS[key])['ok'], key == 3 and 'zset' or 'list'
+for key = 2, last_queue do
+  local kind, wanted = redis.call('TYPE', KEYS[key])['ok'], key == 2 and 'set' or key == 3 and 'zset' or 'list'
   if kind ~= 'none' and kind ~= wanted then
+    if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end -- by the transaction for many, which pushes in any case
     return redis.error_reply('WRONGTYPE ' .. KEYS[key] .. ' is a ' .. kind .. ', no ' .. wanted)
   end
 end

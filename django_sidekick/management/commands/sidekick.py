@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from django_sidekick.history import retention
 from django_sidekick.jobs.moved import inspector_for
 from django_sidekick.management.commands import runworker
 
-MOST_DIGITS = 6
+MOST_CHARACTERS = 6
 """Of an age, its unit with them: no calendar reaches back further."""
 
 
@@ -82,16 +82,14 @@ class Command(BaseCommand):
 
     def _prune(self, older_than_s: float | None, states: tuple[str, ...], *, dry_run: bool) -> None:
         settings = get_settings()
-        if older_than_s is not None:
-            found = [retention.older_than(settings, older_than_s, states)]
-        elif states:
+        if states and older_than_s is None:
             raise CommandError("--state needs --older-than.")
-        else:
-            found = list(retention.outdated(settings))
+        named = None if older_than_s is None else retention.older_than(settings, older_than_s, states)
         if dry_run:
-            self.stdout.write(f"{sum(rows.count() for rows in found)} rows would be deleted")
+            count = retention.count_outdated(settings) if named is None else named.count()
+            self.stdout.write(f"{count} rows would be deleted")
         else:
-            deleted = sum(chunk for rows in found for chunk in retention.delete(rows))
+            deleted = sum(retention.prune(settings) if named is None else retention.delete(named))
             self.stdout.write(f"{deleted} rows deleted")
 
     def _status(self) -> None:
@@ -130,10 +128,13 @@ class Command(BaseCommand):
 
 
 def age_s(text: str) -> float:
-    """Return the seconds of an age such as 90m, 12h or 30d. Raise ValueError for anything else."""
+    """Return the seconds of an age such as 90m, 12h or 30d. Raise argparse's error for anything else."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-    if text[-1:] not in units or not text[:-1].isdecimal() or len(text) > MOST_DIGITS:
-        raise ValueError(f"{text!r} is no age")
+    if text[-1:] not in units or not text[:-1].isdecimal() or len(text) > MOST_CHARACTERS:
+        raise ArgumentTypeError(
+            f"{text!r} is no age: write a whole number and s, m, h or d behind it, such as 90m, 12h or 30d; "
+            f"{MOST_CHARACTERS} characters at most."
+        )
     return float(int(text[:-1]) * units[text[-1]])
 
 
