@@ -156,8 +156,6 @@ class Executor:
                 job.payload = payload
                 if type(payload["args"]) is not list:
                     raise TypeError
-            except Shutdown:
-                raise
             except BaseException:  # noqa: BLE001 which of the reasons it is costs more to tell
                 return self._odd(delivery, began, started_at_s)
             if awaits and job.awaits:

@@ -51,8 +51,8 @@ class Failures:
             original = parse(delivery.raw)
         except MalformedPayload as malformed:  # so deep that here, a few calls further in, it is too deep
             return self.malformed(delivery, malformed, now_s)
-        if original.get("retry") is None and job is not None:  # then its class says, as in Sidekiq
-            original["retry"] = job.retry
+        if job is not None and original.get("retry") is None and original.get("retry", True) is not job.retry:
+            original["retry"] = job.retry  # the class says, as in Sidekiq; missing is True
         failure = Failure(delivery.queue, error, now_s)
         fields = retry.with_error(original, failure, self._rules)
         self._tell_handlers(error, _context(delivery, original, job))

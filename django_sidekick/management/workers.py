@@ -130,6 +130,8 @@ class Crew:
             self._options = self._options.of_quarantine
             self._executor = self._build_executor(*load_features(settings), Acquittal(settings))
         process = self._process(link)
+        if role == "quarantine":  # what one came to is written before the next, which may kill the process, is fetched
+            process.intake.fetch_little_after(0)
         process.run(self._done_when(process))
         _leave(process)
 

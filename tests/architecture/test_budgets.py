@@ -15,6 +15,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "migrations" not in pat
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 LAZY_IMPORTS = {"apps.py:ready"}
 BROAD = {
+    "broker/connection.py",
     "jobs/execute.py",
     "jobs/failures.py",
     "worker/spawner.py",

@@ -60,6 +60,8 @@ def says_the_same(raw, kept):
     read, wrapped = codec.loads(kept), codec.loads(raw)
     if not isinstance(wrapped, dict):
         return read["class"] == "(malformed)" and read["args"] == [raw.decode(errors="replace")]
+    if wrapped.get("retry", 1) is None:  # then the class says
+        wrapped["retry"] = read.get("retry")
     read, wrapped = _others(read), _others(wrapped)
     try:
         return repr(read) == repr(wrapped)  # of NaN too
