@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
@@ -13,8 +14,9 @@ from django.utils.translation import gettext_lazy as _
 
 
 def midnight() -> datetime:
-    """Return the last midnight in the current time zone."""
-    return timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    """Return the last midnight in the current time zone; naive where USE_TZ is off."""
+    now = timezone.localtime() if settings.USE_TZ else timezone.now()
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 class JidField(models.CharField):  # type: ignore[type-arg] # no generic at run time

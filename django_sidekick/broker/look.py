@@ -26,7 +26,7 @@ Question: TypeAlias = Generator[list[Command], list[Any], Any]
 """Yields the commands of one round trip, is sent their replies, yields the next, returns what it found out.
 
 A reply is what the server says in RESP2 (of a hash a flat list, of INFO a text), whatever redis-py would make of
-it; or its ResponseError: a key of an unexpected type is for the question to judge.
+it; or its ResponseError, where that is for the question to judge: for a key of an unexpected type, and for INFO.
 """
 
 
@@ -82,6 +82,9 @@ class Look:
             replies: list[Any] = _piped(self.client, commands)
         except (redis.RedisError, OSError) as error:
             raise self._away(error) from error
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, redis.ResponseError) and not _is_expected(command, reply):
+                raise self._away(reply)
         return replies
 
     def _away(self, error: Exception) -> BrokerUnavailable:
@@ -137,6 +140,11 @@ def get_look() -> Look:
 @cache
 def _look(settings: Settings, pid: int) -> Look:  # noqa: ARG001 a forked child needs its own
     return Look(settings)
+
+
+def _is_expected(command: Command, error: redis.ResponseError) -> bool:
+    """Tell whether it is for the question to judge. Not everybody may ask for INFO; no list depends on it."""
+    return "WRONGTYPE" in str(error) or command == ("INFO",)
 
 
 def _advance(

@@ -82,11 +82,23 @@ def next_size(members: Iterable[Member], most: int, size_bytes: int = SLICE_BYTE
     return max(1, min(most, size_bytes * len(sizes) // max(sum(sizes), 1)))
 
 
-def ahead(key: str, place: Place, until: float, size: int) -> Question:
-    """Ask for the members, lowest score first, that a walk has not come to yet, up to the score `until`."""
-    scores = (repr(place.score), repr(until), "BYSCORE", "LIMIT", place.left, size)
-    (entries,) = yield [("ZRANGE", key, *scores, "WITHSCORES")]
+def ahead(
+    key: str, place: Place, until: float, size: int, *, newest_first: bool = False
+) -> Question:
+    """Ask for the members, lowest score first, that a walk has not come to yet, up to the score `until`.
+
+    `newest_first`: highest score first, down to `until`.
+    """
+    order = ("BYSCORE", "REV") if newest_first else ("BYSCORE",)
+    words = (repr(place.score), repr(until), *order, "LIMIT", place.left, size)
+    (entries,) = yield [("ZRANGE", key, *words, "WITHSCORES")]
     return members_in(entries)
+
+
+def turned(key: str, place: Place) -> Question:
+    """Ask where a walk from the lowest score up begins that is to meet what one from the highest down came to."""
+    (same,) = yield [("ZCOUNT", key, repr(place.score), repr(place.score))]
+    return Place(place.score, max(count(same) - place.left, 0))
 
 
 def extent(key: str) -> Question:
@@ -96,11 +108,16 @@ def extent(key: str) -> Question:
     return count(total), members[0].score if members else -math.inf
 
 
-def walk(look: Look, key: str) -> Iterator[tuple[Member, ...]]:
-    """Yield the first 100,000 members, lowest score first, in slices of at most 1,000 and of about 1 MB."""
-    place, size, looked = Place(), SLICE, 0
+def walk(look: Look, key: str, *, newest_first: bool = False) -> Iterator[tuple[Member, ...]]:
+    """Yield the first 100,000 members, lowest score first, in slices of at most 1,000 and of about 1 MB.
+
+    `newest_first`: those of the highest scores, highest first.
+    """
+    begin, end = (math.inf, -math.inf) if newest_first else (-math.inf, math.inf)
+    place, size, looked = Place(begin), SLICE, 0
     while looked < MOST_SEARCHED:
-        members = look.ask({"ahead": ahead(key, place, math.inf, size)})["ahead"]
+        question = ahead(key, place, end, size, newest_first=newest_first)
+        members = look.ask({"ahead": question})["ahead"]
         if members:
             yield members
         if len(members) < size:

@@ -10,11 +10,13 @@ from django.db import router, transaction
 from django.http import HttpRequest
 from django.utils.translation import pgettext_lazy
 
+from django_sidekick.history.arguments import text
 from django_sidekick.models import JobRecord
 
 OPERATE = "django_sidekick.operate_jobs"
 DESTROY = "django_sidekick.destroy_jobs"
 VIEW = "django_sidekick.view_jobrecord"
+LONGEST_ID = 10_000
 
 
 class Act(NamedTuple):
@@ -66,8 +68,8 @@ def log(request: HttpRequest, act: Act, what: str, *, object_id: str = "") -> in
     line = LogEntry.objects.create(
         user_id=str(request.user.pk),
         content_type=ContentType.objects.get_for_model(JobRecord, for_concrete_model=False),
-        object_id=object_id,
-        object_repr=what[:200],
+        object_id=text(object_id, LONGEST_ID),
+        object_repr=text(what, 200),
         action_flag=DELETION if act.destroys else CHANGE,
         change_message=act.name,
     )

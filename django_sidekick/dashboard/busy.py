@@ -15,7 +15,7 @@ from django_sidekick.dashboard.names import decoded
 from django_sidekick.dashboard.page import LivePage
 from django_sidekick.dashboard.paging import ROWS, pages
 from django_sidekick.dashboard.processes import sums, unread
-from django_sidekick.dashboard.show import partly_read
+from django_sidekick.dashboard.show import partly_read, text
 from django_sidekick.wire.shown import Shown, shown
 
 
@@ -68,7 +68,7 @@ class BusyPage(LivePage):
             "pages": listed,
             "meant": meant,
             "filters": meant.chips(),
-            "process": known.get(self.identity, self.identity),
+            "process": text(known.get(self.identity, self.identity)),
             "cut": _cut(work),
             "unread": unread(work.known),
             "running": work.total,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,7 +41,7 @@ def as_call(name: str, args: Any, kwargs: Any) -> str:
 def _call(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     positional = [_expression(value, 0) for value in args]
     named = [f"{key}={_expression(value, 0)}" for key, value in kwargs.items()]
-    if not all(key.isidentifier() for key in kwargs):
+    if not all(map(_is_name, kwargs)):
         named = [f"**{_expression(kwargs, 0)}"]
     short = _short(name)
     if short:
@@ -73,13 +74,18 @@ def _dict(value: Mapping[str, Any], depth: int) -> str:
 
 
 def _marked(value: Mapping[str, Any]) -> str:
-    """A richer kind as it was given; '' for what is none of ours."""
+    """A richer kind as it was given; '' for what is none of ours: whoever pushes could write code there."""
     kind = value.get(KIND)
     if kind == "model" and isinstance(value.get("model"), str):
         label, using = value["model"].rpartition(".")[2], value.get("using", "default")
         manager = "objects" if using == "default" else f"objects.using({using!r})"
-        return f"{label}.{manager}.get(pk={value.get('pk')!r})"
+        return f"{label}.{manager}.get(pk={value.get('pk')!r})" if _is_name(label) else ""
     if kind == "enum" and isinstance(value.get("class"), str):
-        return f"{value['class'].rpartition(':')[2]}[{value.get('name')!r}]"
+        label = value["class"].rpartition(":")[2]
+        return f"{label}[{value.get('name')!r}]" if all(map(_is_name, label.split("."))) else ""
     template = _READ.get(kind) if isinstance(kind, str) else None
     return template.format(repr(value.get("value"))) if template else ""
+
+
+def _is_name(word: str) -> bool:
+    return word.isidentifier() and not keyword.iskeyword(word)

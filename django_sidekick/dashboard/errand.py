@@ -18,6 +18,7 @@ from django_sidekick.broker.sets import (
     ahead,
     extent,
     next_size,
+    turned,
     walk,
 )
 from django_sidekick.dashboard.filters import Filter
@@ -34,7 +35,7 @@ FIRST_SLICE = 10
 class Errand(NamedTuple):
     """One act on all that match, and how far it has come. Only what was there when it was asked for is meant.
 
-    It ends at the score `until`, the highest there was, or when `total` jobs are done. `at_s` is the new time
+    It begins at `place`, and ends at the score `until`, the highest there was, or when `total` jobs are done. `at_s` is the new time
     of a reschedule. Times and scores are epoch seconds. `names`: what is meant, where a page has shown it one by one.
     """
 
@@ -74,19 +75,26 @@ class Errand(NamedTuple):
         return cls(kept, act, user, Filter(), time.time(), 0.0, len(names), names=tuple(names))
 
 
-def measure(look: Look, key: str, meant: Filter) -> tuple[int, float]:
-    """Return how many members match now, and the score up to which they were counted.
+class Extent(NamedTuple):
+    """How many members match now, the score up to which they were counted, and where they begin."""
 
-    With a filter the first 100,000 members are looked at.
-    """
+    total: int
+    until: float
+    place: Place
+
+
+def measure(look: Look, key: str, meant: Filter, *, newest_first: bool = False) -> Extent:
+    """Return what is meant now. With a filter the first 100,000 members are looked at, or the newest ones."""
     if not any(meant):
         total, until = look.ask({"extent": extent(key)})["extent"]
-        return total, until
-    matching, until = 0, -math.inf
-    for members in walk(look, key):
+        return Extent(total, until, Place())
+    matching, highest, place = 0, -math.inf, Place()
+    for members in walk(look, key, newest_first=newest_first):
         matching += sum(meant.takes_text(member.raw) for member in members)
-        until = members[-1].score
-    return matching, until
+        highest = max(highest, members[0].score, members[-1].score)
+        place = place.after(members, {member.raw for member in members})
+    begin = look.ask({"begin": turned(key, place)})["begin"] if newest_first else Place()
+    return Extent(matching, highest, begin)
 
 
 def steps(look: Look, key: str, errand: Errand) -> Iterator[Errand]:

@@ -21,8 +21,9 @@ class Filter(NamedTuple):
 
     @classmethod
     def of(cls, query: QueryDict) -> Filter:
-        """Return the filter of a URL's query."""
-        return cls(*(query.get(name, "").strip() for name in ("q", "class", "queue", "error")))
+        """Return the filter of a URL's query. Spaces around what was typed are not meant; a name may have some."""
+        exact = (query.get(name, "") for name in ("class", "queue", "error"))
+        return cls(query.get("q", "").strip(), *exact)
 
     def takes(self, job: Shown) -> bool:
         """Tell whether a job is meant."""

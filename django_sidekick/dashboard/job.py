@@ -23,7 +23,7 @@ from django_sidekick.dashboard.call import as_call
 from django_sidekick.dashboard.life import life
 from django_sidekick.dashboard.memory import find_record, recall
 from django_sidekick.dashboard.page import LivePage
-from django_sidekick.dashboard.show import figure
+from django_sidekick.dashboard.show import figure, text
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.models import JobAttempt, JobRecord
 from django_sidekick.wire.payload import scrub
@@ -100,7 +100,7 @@ class JobPage(LivePage):
             **context,
             **told,
             **self._now(recalled, place, job),
-            "jid": self.jid,
+            "jid": text(self.jid),
             "history_error": history_error,
             "gaps": [gap_text(gap) for gap in found.gaps],
         }
@@ -116,6 +116,7 @@ class JobPage(LivePage):
             "record": record,
             "place": place,
             "where": _where(place),
+            "queue": text(place.queue) if place else "",
             "job": job,
             "life": life(record, recalled.attempts, place, job),
             "record_tags": _tags(record),
@@ -147,6 +148,8 @@ class JobPage(LivePage):
         )["found"]
         place = found.places.get(self.jid)
         record, _error = recall(lambda alias: find_record(alias, self.jid), None)
+        if place and place.kind == "busy":
+            raise SidekickError(_("The job is not where this can be done to it."))
         payload = place.payload if place else jobacts.payload_of(record) if record else None
         if payload is None:
             raise SidekickError(_("The job's arguments are not known any more."))
@@ -232,10 +235,10 @@ def _where(place: Location | None) -> str:
     if place is None:
         return ""
     if place.kind == "queue":
-        names = {"position": figure(place.position or 0), "size": figure(place.size or 0), "queue": place.queue}
+        names = {"position": figure(place.position or 0), "size": figure(place.size or 0), "queue": text(place.queue)}
         return _("in the queue %(queue)s, number %(position)s of %(size)s to run") % names
     if place.kind == "busy":
-        return _("busy on %(process)s") % {"process": place.process}
+        return _("busy on %(process)s") % {"process": text(place.process)}
     texts = {
         "retry": _("in retries, one of %(size)s"),
         "schedule": _("scheduled, one of %(size)s"),
@@ -246,7 +249,7 @@ def _where(place: Location | None) -> str:
 
 def gap_text(gap: Gap) -> str:
     """Say how far a queue or a set was looked through."""
-    names = {"looked": figure(gap.looked), "size": figure(gap.size), "name": gap.name}
+    names = {"looked": figure(gap.looked), "size": figure(gap.size), "name": text(gap.name)}
     texts = {
         "queue": _("not among the newest %(looked)s of %(size)s in the queue %(name)s"),
         "retry": _("not among the newest %(looked)s of %(size)s in retries"),

@@ -19,9 +19,10 @@ from django_sidekick.broker.whereabouts import Found, Location, seek
 from django_sidekick.conf import get_settings
 from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.errand import came_since
-from django_sidekick.dashboard.memory import recall
+from django_sidekick.dashboard.memory import can_be_kept, recall
 from django_sidekick.exceptions import BrokerUnavailable, SidekickError
 from django_sidekick.feature import load_features
+from django_sidekick.history.arguments import REDACTED
 from django_sidekick.jobs.calls import plain
 from django_sidekick.jobs.enqueue import enqueue
 from django_sidekick.jobs.moved import inspector_for
@@ -124,17 +125,22 @@ def run_again(payload: Mapping[str, Any]) -> str | None:
     fresh = {name: value for name, value in payload.items() if name not in past}
     fresh.setdefault("retry", True)
     fresh["queue"] = queue_of(fresh)
-    handle = enqueue([Request.of(fresh, None, "default", "immediately")])[0]
+    try:
+        handle = enqueue([Request.of(fresh, None, "default", "immediately")])[0]
+    except (TypeError, ValueError) as error:  # of a client middleware: a field holds what it did not expect
+        raise SidekickError(_("The job cannot run again: %(error)s") % {"error": error}) from error
     return handle.jid if handle.enqueued else None
 
 
 def payload_of(record: JobRecord) -> dict[str, Any] | None:
-    """Return a job hash for what the history has kept; None if arguments were left out or redacted.
+    """Return a job hash for what the history has kept; None if arguments were left out, or any of them is hidden.
 
     Options are those of the class as it is now; a job of an unknown class has none.
     """
     job_class = JOBS.get(record.job_class)
     if not isinstance(record.args, list) or getattr(job_class, "redact", None):
+        return None
+    if _holds([record.args, record.kwargs], lambda value: value == REDACTED):  # by a rule that is no more
         return None
     fields: dict[str, Any] = {"retry": True}
     if job_class:
@@ -144,7 +150,7 @@ def payload_of(record: JobRecord) -> dict[str, Any] | None:
         fields["kwargs"] = record.kwargs
     if isinstance(record.tags, list) and record.tags:
         fields["tags"] = record.tags
-    if _is_marked([record.args, record.kwargs]):
+    if _holds([record.args, record.kwargs], lambda value: isinstance(value, dict) and KIND in value):
         fields["sk_encoded"] = True
     return fields
 
@@ -163,18 +169,23 @@ def _discard(jids: Sequence[str], at_s: float) -> None:
     """
     at = datetime.fromtimestamp(at_s, UTC)
     at = at if django_settings.USE_TZ else timezone.make_naive(at)
-    state = JobRecord.State.DISCARDED
+    state, kept = JobRecord.State.DISCARDED, [jid for jid in jids if can_be_kept(jid)]
     recall(
         lambda alias: (
             JobRecord.objects.using(alias)
-            .filter(jid__in=list(jids), changed_at__lte=at)
+            .filter(jid__in=kept, changed_at__lte=at)
             .update(state=state, finished_at=at, changed_at=at)
         ),
         0,
     )
 
 
-def _is_marked(value: Any) -> bool:
-    if isinstance(value, list):
-        return any(map(_is_marked, value))
-    return isinstance(value, dict) and (KIND in value or any(map(_is_marked, value.values())))
+def _holds(value: Any, is_it: Callable[[Any], bool]) -> bool:
+    """Tell whether a JSON value, or anything in it at any depth, is what is looked for."""
+    left = [value]
+    while left:
+        item = left.pop()
+        if is_it(item):
+            return True
+        left += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return False

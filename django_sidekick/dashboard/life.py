@@ -34,11 +34,11 @@ def life(
     job: Shown | None,
 ) -> list[Moment]:
     """Return what is known, in order; what lies ahead stands last."""
-    created = (record and record.created_at) or (job and moment(job.created_at_s))
-    enqueued = (record and record.enqueued_at) or (job and moment(job.enqueued_at_s))
+    created = (record and moment(record.created_at)) or (job and moment(job.created_at_s))
+    enqueued = (record and moment(record.enqueued_at)) or (job and moment(job.enqueued_at_s))
     moments = [Moment("created", _("Created"), created or None)]
     if record and record.scheduled_at and record.state != State.RETRY:
-        moments.append(Moment("scheduled", _("Scheduled for"), record.scheduled_at))
+        moments.append(Moment("scheduled", _("Scheduled for"), moment(record.scheduled_at)))
     moments.append(Moment("enqueued", _("Enqueued"), enqueued or None))
     moments += _tries(record, attempts, job)
     moments = sorted((m for m in moments if m.at), key=lambda known: known.at or _NEVER)
@@ -53,7 +53,7 @@ def _tries(
             "try",
             (_("Run %(number)s failed") if attempt.error_class else _("Run %(number)s succeeded"))
             % {"number": attempt.number},
-            attempt.finished_at,
+            moment(attempt.finished_at),
             attempt.error_class,
         )
         for attempt in attempts
@@ -61,7 +61,7 @@ def _tries(
     if tries:
         return tries
     if record and record.started_at:
-        return [Moment("try", _("Started"), record.started_at)]
+        return [Moment("try", _("Started"), moment(record.started_at))]
     if job is None:
         return []
     failures = (
@@ -89,5 +89,5 @@ def _end(record: JobRecord | None, place: Location | None) -> list[Moment]:
     if record is None or place is not None or record.state not in ENDS:
         return []
     return [
-        Moment("end", str(record.get_state_display()).capitalize(), record.finished_at, record.error_class)
+        Moment("end", str(record.get_state_display()).capitalize(), moment(record.finished_at), record.error_class)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,7 +21,7 @@ from django_sidekick.dashboard.filters import Filter
 from django_sidekick.dashboard.paging import ROWS, page_asked, pages
 from django_sidekick.dashboard.queues import ERRAND, QueueActs
 from django_sidekick.dashboard.show import figure, text
-from django_sidekick.wire.shown import Shown, shown
+from django_sidekick.wire.shown import Shown, digest, shown
 
 
 class Row(NamedTuple):
@@ -131,9 +132,12 @@ class QueuePage(QueueActs):
         look = get_look()
         texts = look.ask({"texts": queues.named(look.keys, self.queue, names)})["texts"]
         source, moved = Source(look.keys.queue(self.queue), "list"), Moved()
+        meant = Counter(name.partition("|")[2] for name in names)
         try:
-            for part in mover(look, act.name, None).portions(source, [Move(raw) for raw in texts]):
-                moved = moved.and_also(part)
+            for turn in range(max(meant.values())):  # a text that waits twice is two jobs: one a turn
+                moves = [Move(raw) for raw in texts if meant[digest(raw)] > turn]
+                for part in mover(look, act.name, None).portions(source, moves):
+                    moved = moved.and_also(part)
         finally:
             self._log_deleted(act, moved)
         done = len(moved.done)

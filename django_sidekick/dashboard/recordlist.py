@@ -21,7 +21,7 @@ from django.utils.translation import ngettext
 from django_sidekick.dashboard import table
 from django_sidekick.dashboard.columns import asked_for
 from django_sidekick.dashboard.drill import Drill, drill
-from django_sidekick.dashboard.show import figure
+from django_sidekick.dashboard.show import figure, moment
 from django_sidekick.dashboard.table import Records, count_text
 from django_sidekick.models import JobRecord
 
@@ -106,7 +106,7 @@ class RecordList(ChangeList):
         """The links of the date hierarchy: two steps into the index, whatever is filtered."""
         ends = []
         for order in ("changed_at", "-changed_at"):
-            at = self.root_queryset.order_by(order).values_list("changed_at", flat=True).first()
+            at = moment(self.root_queryset.order_by(order).values_list("changed_at", flat=True).first())
             ends.append(timezone.localtime(at).date() if at else None)
         year, month, day = (self.params.get(f"changed_at__{part}") for part in ("year", "month", "day"))
         chosen = [year, month or 1, day] if day else [year, month]  # as the admin reads a day without a month

@@ -131,6 +131,12 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic a
             raise PermissionDenied
         return HttpResponseRedirect(self._url("sidekick_job", unquote(object_id)))
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        """Lead there too: what was done to a job is in its own story, which opens without the history."""
+        return self.change_view(request, object_id)
+
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Show it to who may see jobs."""
         return bool(request.user.has_perm(VIEW))

@@ -31,6 +31,8 @@ class SetActs(ErrandPage):
 
     kept: ClassVar[str]
     """Sidekiq's name of the set: retry, schedule or dead."""
+    newest_first: ClassVar[bool] = False
+    """Whether the page begins with the highest scores: of very many, all that match are among those then."""
 
     @cached_property
     def meant(self) -> Filter:
@@ -88,7 +90,7 @@ class SetActs(ErrandPage):
         finally:
             self._log_selected(act, moved)
         gone = len(names) - len(members) + len(moved.gone)
-        self._say(act, len(moved.done), refused + len(moved.refused), gone)
+        self._say(act, len(moved.done), refused + len(moved.refused), max(gone, 0))
 
     def _log_selected(self, act: Act, moved: Moved) -> None:
         if len(moved.done) == 1:
@@ -99,12 +101,15 @@ class SetActs(ErrandPage):
 
     def _all(self, act: Act, at_s: float | None) -> HttpResponse | None:
         look, asked_s = get_look(), time.time()
-        total, until = measure(look, self.key(look), self.meant)
+        total, until, place = measure(
+            look, self.key(look), self.meant, newest_first=self.newest_first
+        )
         if not total:
             messages.warning(self.request, _("No job matches: nothing was done."))
             return None
         user = str(self.request.user.pk)
         errand = Errand(self.kept, act.name, user, self.meant, asked_s, until, total, at_s)
+        errand = errand._replace(place=place)
         if self.request.POST.get("post") == "yes":
             return self._carry_out(act, errand)
         what, words = str(self.title), self.meant.words()

@@ -60,7 +60,6 @@ class SetPage(SetActs):
 
     template = "django_sidekick/set.html"
     parts: ClassVar[Mapping[str, str]] = {"sk-set": "django_sidekick/parts/set.html"}
-    newest_first: ClassVar[bool] = False
     when: ClassVar[Any]
     """What the score of a job says."""
     empty: ClassVar[Any]
@@ -88,6 +87,7 @@ class SetPage(SetActs):
             "further": self._further(shelf),
             "filters": self.meant.chips(),
             "buttons": [(act, number) for act, number in own if act.name != "clear"],
+            "can_reschedule": any(act.name == "reschedule" for act, _number in own),
             "clear": [(ACTS["clear"], shelf.total)] if may(ACTS["clear"].permission) else [],
         }
 

@@ -106,7 +106,7 @@ def time_element(value: Any) -> str:
     at = moment(value)
     if at is None:
         return text(value) or NOTHING
-    return _element(at, relative(at, timezone.now()), exact(at))
+    return _element(at, relative(at, datetime.now(UTC)), exact(at))
 
 
 def clock_element(value: Any) -> str:
@@ -114,7 +114,7 @@ def clock_element(value: Any) -> str:
     at = moment(value)
     if at is None:
         return text(value) or NOTHING
-    return _element(at, exact(at), relative(at, timezone.now()))
+    return _element(at, exact(at), relative(at, datetime.now(UTC)))
 
 
 def _element(at: datetime, words: str, title: str) -> str:

@@ -91,6 +91,37 @@ def test_r_does_nothing_in_the_history_for_who_may_only_look(visit, stock, redis
     assert in_set(redis, "retry") == jids(101, 102, 103)
 
 
+@pytest.mark.parametrize(("name", "rights"), [("dead", ()), ("retries", ("view_jobrecord", "destroy_jobs")), ("retries", ())])
+def test_enter_on_a_mark_does_nothing_to_the_job(visit, stock, redis, name, rights):
+    visitor = visit(*rights)
+    page = visitor.open(name)
+    before = [in_set(redis, key) for key in ("retry", "dead")]
+    box = page.locator("input[name=_selected_action]").first
+    box.check()
+
+    box.press("Enter")
+    if name == "retries" and not rights:  # the field of the time is there, and says that it is empty
+        page.wait_for_selector(".messagelist .error")
+    else:
+        page.evaluate("fetch(location.href)")  # had it been sent, the answer would be here by now
+        assert box.is_checked()
+
+    assert [in_set(redis, key) for key in ("retry", "dead")] == before
+    assert page.locator("input[name=post]").count() == 0, "nothing is asked"
+
+
+def test_enter_on_a_mark_in_a_queue_does_nothing_to_it(visitor, redis):
+    page, paused = visitor.open("queue", "default"), redis.smembers("paused")
+    box = page.locator("input[name=_selected_action]").first
+    box.check()
+
+    box.press("Enter")
+    page.evaluate("fetch(location.href)")  # had it been sent, the answer would be here by now
+
+    assert box.is_checked()
+    assert redis.smembers("paused") == paused
+
+
 def test_keys_of_the_browser_are_left_to_it(visitor, redis):
     page = visitor.open("retries")
     page.keyboard.press("j")

@@ -100,6 +100,23 @@ def test_redis_going_away_is_said_on_the_open_page_and_its_return_too(visitor, s
     expect(page.locator("#sk-away")).to_be_hidden()
 
 
+@pytest.mark.parametrize("name", ["retries", "scheduled", "dead", "busy", "processes", "queues", "overview", "metrics"])
+def test_what_is_shown_stays_with_its_marks_while_redis_is_away(visitor, sidekick_settings, redis_url, name):
+    page = visitor.open(name)
+    shown, boxes = page.locator("#content tbody tr"), page.locator("#content tbody input.action-select")
+    rows, is_list = shown.count(), boxes.count() > 0
+    if is_list:
+        boxes.first.check()
+
+    for url in (f"redis://127.0.0.1:{free_port()}/0", redis_url):
+        sidekick_settings(REDIS=url)
+        page.clock.run_for(ONE_POLL_MS)
+        expect(page.locator("#sk-away")).to_be_visible(visible=url != redis_url)
+
+        assert shown.count() == rows
+        assert not is_list or boxes.first.is_checked()
+
+
 @pytest.mark.usefixtures("redis")
 def test_a_job_that_a_worker_failed_is_run_again_by_a_button(visit, redis):
     with worker_process("-c", "1"):

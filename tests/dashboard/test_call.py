@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import sys
 
 import pytest
@@ -24,6 +25,8 @@ from tests.app.jobs import AddJob
         ("shop.jobs.A", [{"_sk": "enum", "class": "shop.kinds:Kind", "name": "RED"}], {}, "A.perform_later(Kind['RED'])"),
         ("shop.jobs.A", [{"_sk": "plain", "value": "x"}, {"_sk": "own", "x": 1}], {}, "A.perform_later('x', {'_sk': 'own', 'x': 1})"),
         ("shop.jobs.A", [], {"not a name": 1}, "A.perform_later(**{'not a name': 1})"),
+        ("shop.jobs.A", [], {"from": 1}, "A.perform_later(**{'from': 1})"),
+        ("shop.jobs.A", [{"_sk": "enum", "class": "shop.kinds:Shop.Kind", "name": "RED"}], {}, "A.perform_later(Shop.Kind['RED'])"),
         ("shop.jobs.A", ["\ud800'\n"], {}, "A.perform_later(\"\\ud800'\\n\")"),
         ("shop.jobs.A", None, {}, ""),
         ("shop.jobs.A", {"a": 1}, {}, ""),
@@ -74,3 +77,22 @@ def test_a_field_of_ruby_has_its_own_frames_too():
 @pytest.mark.parametrize("text", ["", "no traceback", '  File "', "  File \"x\", line 1, in y"])
 def test_any_text_is_a_trace(text):
     assert of_python(text).text == text
+
+
+@pytest.mark.parametrize(
+    "marked",
+    [
+        {"_sk": "enum", "class": "m:print('mine') or dict", "name": "x"},
+        {"_sk": "enum", "class": "m:Kind.print()", "name": "x"},
+        {"_sk": "enum", "class": "m:", "name": "x"},
+        {"_sk": "model", "model": "a.exec('mine = 1') or Order", "pk": 1},
+        {"_sk": "model", "model": "a.lambda", "pk": 1},
+        {"_sk": "model", "model": "", "pk": 1},
+    ],
+    ids=str,
+)
+def test_what_stands_in_redis_is_never_code_of_the_call_to_copy(marked):
+    call = as_call("shop.jobs.A", [marked], {})
+
+    assert call == f"A.perform_later({marked!r})"
+    assert ast.literal_eval(call.removeprefix("A.perform_later(")[:-1]) == marked

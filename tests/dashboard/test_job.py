@@ -457,3 +457,47 @@ def test_any_jid_has_a_page(redis, client, viewer, jid):
     redis.zadd("dead", {job(jid): 5})
 
     assert "dead, one of 1" in page(client, jid)
+
+
+def test_what_was_hidden_by_a_rule_that_is_no_more_does_not_run_again(redis, client, operator):
+    record(job_class="gone.jobs.Pay", args=[{"card": ["[redacted]"]}, 5])
+
+    assert "run_again" not in buttons(page(client))
+    assert "arguments are not known" in act(client, "run_again")
+    assert redis.llen("queue:low") == 0
+
+
+@pytest.mark.parametrize("odd", ["x", {}, [1]])
+def test_an_option_that_is_none_is_said_and_no_job_runs_again(redis, client, operator, odd):
+    redis.zadd("dead", {job(expires_in=odd): 5})
+
+    assert "The job cannot run again: " in act(client, "run_again")
+    assert redis.llen("queue:low") == 0
+    assert not LogEntry.objects.exists()
+
+
+def test_a_job_that_runs_does_not_run_again_by_a_hand_made_form(redis, client, operator):
+    redis.zadd("sk:owners", {"host:1:a": 9e9})
+    redis.hset("sk:inflight:host:1:a", "257", job())
+    record(job_class=NAME, state="busy")
+
+    assert "The job is not where this can be done to it." in act(client, "run_again")
+    assert redis.llen("queue:low") == 0
+
+
+def test_the_admins_history_of_a_record_is_the_jobs_page_without_asking_the_database(redis, client, viewer, sidekick_settings):
+    from django.db import connections
+
+    sidekick_settings(HISTORY_DATABASE="other")
+    with connections["other"].cursor() as cursor:
+        cursor.execute("ALTER TABLE django_sidekick_jobrecord RENAME TO elsewhere")
+
+    answer = client.get(reverse("admin:django_sidekick_jobrecord_history", args=[JID]))
+
+    assert (answer.status_code, answer["Location"]) == (302, url())
+
+
+def test_who_may_not_see_jobs_is_led_nowhere(client, staff):
+    staff()
+
+    assert client.get(reverse("admin:django_sidekick_jobrecord_history", args=[JID])).status_code == 403

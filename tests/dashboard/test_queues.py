@@ -344,3 +344,21 @@ def test_jobs_of_a_queue_of_any_name_are_deleted(redis, client, destroyer, name)
 
     assert said(client, done) == ["1 job was deleted."]
     assert redis.lrange(b"queue:" + name, 0, -1) == [b"x"]
+
+
+@pytest.mark.parametrize("posted", [{}, {"select_across": "1"}])
+def test_of_two_jobs_with_one_text_those_that_are_ticked_are_deleted(redis, client, destroyer, posted):
+    twice = job()
+    enqueue(redis, twice, job(jid="other", job_class="Other"), twice, twice)
+    names = names_of(client.get(LOW))
+    assert len(names) == 4
+    ticked = [name for name in names if name.partition("|")[2] == names[0].partition("|")[2]]
+    form = posted or {"_selected_action": ticked[:2]}
+    url = LOW + ("?class=HardJob" if posted else "")
+
+    answer = client.post(url, {"action": "delete", **form})
+    assert answer.context["count"] == (3 if posted else 2)
+    answer = client.post(url, {**hidden_in(answer), "action": "delete"})
+
+    assert redis.llen("queue:low") == (1 if posted else 2)
+    assert said(client, answer) == [f"{3 if posted else 2} jobs were deleted."]

@@ -7,6 +7,7 @@ import json
 import re
 import time
 import zlib
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.golden.test_golden import member
 
 SAMPLES = Path(__file__).parent.parent / "golden" / "samples"
 PAIRS = sorted(SETS.items())
+RESCHEDULE, NOTHING = 'name="action" value="reschedule"', 'formmethod="dialog"'
 
 
 def test_retries_and_scheduled_begin_with_the_soonest_dead_with_the_newest(redis, client, viewer):
@@ -234,3 +236,28 @@ def test_the_live_part_is_the_list(redis, client, viewer):
 
     assert jids_in(news["parts"]["sk-set"]) == [1]
     assert news["numbers"]["retries"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "rights", "pressed"),
+    [("retries", ["operate_jobs"], RESCHEDULE), ("scheduled", ["operate_jobs"], RESCHEDULE), ("dead", ["operate_jobs", "destroy_jobs"], NOTHING), ("retries", ["destroy_jobs"], NOTHING), ("retries", [], NOTHING)],
+)
+def test_the_enter_key_presses_what_the_page_offers_or_nothing(redis, client, staff, name, rights, pressed):
+    staff("view_jobrecord", *rights)
+    fill(redis, SETS[name], range(1, 3))
+
+    html = page(client, name)
+
+    form = html[html.index('<form class="sk-list"') :]
+    assert re.search(r'<button type="submit"[^>]*>', form)[0].startswith(f'<button type="submit" {pressed} ')
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_name_with_spaces_around_it_is_filtered_by_as_its_link_has_it(redis, client, viewer, name):
+    redis.zadd(SETS[name], {job(1, **{"class": " Soft "}): 1, job(2): 2})
+    link = re.search(r'class="sk-class" href="([^"]*)"', page(client, name).partition(f"{1:024x}")[0].rpartition("<tr")[2])[1]
+
+    found = client.get(reverse(f"admin:sidekick_{name}") + unescape(link)).content.decode()
+
+    assert jids_in(found) == [1]
+    assert jids_in(page(client, name, q="  soft ")) == [1]

@@ -272,3 +272,12 @@ def test_two_people_who_retry_the_same_jobs_at_once_retry_each_once(redis, opera
     assert redis.zcard("dead") == 0
     jids = [json.loads(raw)["jid"] for raw in redis.lrange("queue:low", 0, -1)]
     assert len(jids) == len(set(jids)) == 100
+
+
+def test_more_jobs_than_names_leave_no_number_below_zero(redis, client, operator):
+    redis.zadd("retry", {job(1, args=[n]): n for n in (1, 2)})  # one jid, two texts
+
+    post(client, "retries", "retry_now", _selected_action=f"{1:024x}")
+
+    assert redis.llen("queue:low") == 2
+    assert messages_of(client, "retries") == "2 jobs were put on their queues."

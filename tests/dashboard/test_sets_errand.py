@@ -13,6 +13,7 @@ from django.contrib.admin.models import LogEntry
 from django.core import signing
 from django.urls import reverse
 
+from django_sidekick.broker import sets
 from django_sidekick.broker.look import get_look
 from django_sidekick.dashboard import errandpage, set_acts
 from django_sidekick.dashboard.errand import Errand, measure, steps
@@ -204,7 +205,7 @@ def test_an_errand_on_jobs_that_stay_ends(redis):
     redis.zadd("dead", {job(n): 5 if n % 2 else n for n in range(1000)})
     redis.zadd("dead", {b"x%d" % n: 5 for n in range(300)})
     look = get_look()
-    total, until = measure(look, "dead", Filter())
+    total, until, _ = measure(look, "dead", Filter())
 
     *_, errand = steps(look, "dead", Errand("dead", "retry_now", "1", Filter(), time.time(), until, total))
 
@@ -215,7 +216,7 @@ def test_an_errand_on_jobs_that_stay_ends(redis):
 def test_an_errand_can_begin_again_from_any_token_it_had(redis):
     fill(redis, "dead", range(1, 1001))
     look = get_look()
-    total, until = measure(look, "dead", Filter(q="7"))
+    total, until, _ = measure(look, "dead", Filter(q="7"))
     first = Errand("dead", "delete", "1", Filter(q="7"), time.time(), until, total)
     tokens = [errand.token() for errand in steps(look, "dead", first)]
 
@@ -228,7 +229,7 @@ def test_an_errand_can_begin_again_from_any_token_it_had(redis):
 
 def test_a_kill_in_the_middle_loses_nothing_and_it_can_be_asked_for_again(redis):
     fill(redis, "dead", range(1, 5001))
-    total, until = measure(get_look(), "dead", Filter())
+    total, until, _ = measure(get_look(), "dead", Filter())
     errand = Errand("dead", "retry_now", "1", Filter(), time.time(), until, total)
     pid = os.fork()
     if not pid:
@@ -250,7 +251,7 @@ def test_a_kill_in_the_middle_loses_nothing_and_it_can_be_asked_for_again(redis)
 def test_a_reschedule_into_the_midst_of_the_others_meets_each_once(redis):
     fill(redis, "schedule", range(1, 1001))
     look = get_look()
-    total, until = measure(look, "schedule", Filter())
+    total, until, _ = measure(look, "schedule", Filter())
 
     *_, errand = steps(look, "schedule", Errand("schedule", "reschedule", "1", Filter(), time.time(), until, total, 500.5))
 
@@ -318,3 +319,20 @@ def test_an_old_form_sent_again_takes_nothing_off_the_log(redis, client, destroy
         old = confirmed(client, "retries", old)
 
     assert LogEntry.objects.get().object_repr == "Retries: 400"
+
+
+@pytest.mark.parametrize(("name", "meant"), [("dead", range(701, 1001)), ("retries", range(1, 301)), ("scheduled", range(1, 301))])
+@pytest.mark.parametrize("same", [1, 7, 250])
+def test_of_more_than_a_filter_looks_through_those_are_meant_that_the_page_begins_with(redis, client, destroyer, monkeypatch, name, meant, same):
+    """With `same` neighbours of each score, none is done in the place of another."""
+    monkeypatch.setattr(sets, "MOST_SEARCHED", 300)
+    raws = [job(number) for number in range(1, 1001)]
+    redis.zadd(SETS[name], {raw: 1 + number // same for number, raw in enumerate(raws)})
+    order = redis.zrange(SETS[name], 0, -1)
+
+    answer = post(client, name, "delete", "?class=HardJob", select_across="1")
+    assert "Delete (300)" in answer.content.decode()
+    confirmed(client, name, answer, "?class=HardJob")
+
+    gone = set(order) - set(redis.zrange(SETS[name], 0, -1))
+    assert gone == {order[number - 1] for number in meant}

@@ -38,7 +38,8 @@
     paintNumbers(shown);
     for (const [id, html] of Object.entries(parts)) {
       const part = document.getElementById(id);
-      if (part && !isBeingSelected(part)) repaint(part, html);
+      const isUnknown = away && !html.trim(); /* what was shown stays, with its marks: it comes back */
+      if (part && !isUnknown && !isBeingSelected(part)) repaint(part, html);
     }
     const note = document.getElementById("sk-away");
     if (note.textContent !== away) note.textContent = away;
