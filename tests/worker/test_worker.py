@@ -395,7 +395,7 @@ class TestProcess:
     @pytest.mark.parametrize(
         ("words", "text"),
         [
-            (("-p", "-1"), "-p and -t"),
+            (("-p", "-1"), "-t must be seconds"),
             (("-c", "0"), "-c must be"),
             (("-q", ",2"), "is no queue's name"),
             (("-q", "a,x"), "weight"),
