@@ -74,7 +74,24 @@ class EnqueueError(SidekickError):
 
 
 class BrokerUnavailable(SidekickError):
-    """Redis is away, or refuses for good."""
+    """Redis is away, or refuses for good.
+
+    `reason`: in the words of the server or of the connection; `where`: the address that is away. Either may be unknown.
+    """
+
+    def __init__(self, message: str = "Redis is away, or refuses for good.", *, reason: str = "", where: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.where = where
+
+
+class OtherKind(SidekickError):
+    """A key that a job was to go to holds something of another kind; the job stays where it is."""
+
+    def __init__(self, message: str, *, key: str, stays_in: str) -> None:
+        super().__init__(message)
+        self.key = key
+        self.stays_in = stays_in
 
 
 class Fenced(SidekickError):

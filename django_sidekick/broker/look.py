@@ -90,8 +90,9 @@ class Look:
     def _away(self, error: Exception) -> BrokerUnavailable:
         host, port = connection.location(self.client)
         if isinstance(error, redis.ResponseError):
-            return BrokerUnavailable(f"Redis at {host}:{port} refuses: {error}")
-        return BrokerUnavailable(f"Redis at {host}:{port} is away: {error}")
+            return BrokerUnavailable(f"Redis at {host}:{port} refuses: {error}", reason=str(error))
+        where = f"{host}:{port}"
+        return BrokerUnavailable(f"Redis at {where} is away: {error}", reason=str(error), where=where)
 
 
 def answer(client: connection.Client, question: Question) -> Any:

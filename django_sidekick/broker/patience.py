@@ -169,5 +169,6 @@ class Patience:
         if is_over:
             if deadline is None:
                 self.absence.given_up()
-            raise BrokerUnavailable(f"Redis at {self.host}:{self.port} is away: {error}") from error
+            where = f"{self.host}:{self.port}"
+            raise BrokerUnavailable(f"Redis at {where} is away: {error}", reason=str(error), where=where) from error
         time.sleep(pause_s)

@@ -82,7 +82,8 @@ def _marked(value: Mapping[str, Any]) -> str:
         return f"{label}.{manager}.get(pk={value.get('pk')!r})" if _is_name(label) else ""
     if kind == "enum" and isinstance(value.get("class"), str):
         label = value["class"].rpartition(":")[2]
-        return f"{label}[{value.get('name')!r}]" if all(map(_is_name, label.split("."))) else ""
+        member = f"[{value['name']!r}]" if "name" in value else f"({value.get('value')!r})"
+        return f"{label}{member}" if all(map(_is_name, label.split("."))) else ""
     template = _READ.get(kind) if isinstance(kind, str) else None
     return template.format(repr(value.get("value"))) if template else ""
 

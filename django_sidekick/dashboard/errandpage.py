@@ -14,6 +14,7 @@ from django_sidekick.dashboard import acts
 from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.errand import Errand
 from django_sidekick.dashboard.page import LivePage
+from django_sidekick.dashboard.sentences import sentence
 from django_sidekick.dashboard.show import figure
 from django_sidekick.exceptions import SidekickError
 
@@ -57,7 +58,7 @@ class ErrandPage(LivePage):
                 if time.monotonic() > end_at:
                     break
         except SidekickError as error:
-            trouble = str(error)
+            trouble = sentence(error)
         finally:
             acts.log_more(errand.entry or 0, errand.done - before)
         return errand, None if errand.is_over else self._progress(act, errand, trouble)

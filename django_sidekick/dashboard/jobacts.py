@@ -20,6 +20,7 @@ from django_sidekick.conf import get_settings
 from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.errand import came_since
 from django_sidekick.dashboard.memory import can_be_kept, recall
+from django_sidekick.dashboard.sentences import sentence
 from django_sidekick.exceptions import BrokerUnavailable, SidekickError
 from django_sidekick.feature import load_features
 from django_sidekick.history.arguments import REDACTED
@@ -91,10 +92,10 @@ def carry_out(
             if move(place):
                 done.append(jid)
         except BrokerUnavailable as error:
-            trouble = str(error)
+            trouble = sentence(error)
             left.append(jid)
         except SidekickError as error:
-            refused[jid] = str(error)
+            refused[jid] = sentence(error)
     if act.name == "delete":
         _discard(done, now_s)
     met = {*done, *refused, *left}

@@ -19,6 +19,7 @@ from django.views import View
 from django_sidekick.broker.look import Question, get_look
 from django_sidekick.broker.numbers import numbers
 from django_sidekick.dashboard.acts import ACTS, VIEW, Act, repeated
+from django_sidekick.dashboard.sentences import sentence
 from django_sidekick.dashboard.show import figure
 from django_sidekick.exceptions import SidekickError
 
@@ -106,7 +107,7 @@ class LivePage(View):
         try:
             return self.act(act) or self.back()
         except SidekickError as error:
-            messages.error(request, str(error))
+            messages.error(request, sentence(error))
             return self.back()
 
     def confirm(
@@ -151,7 +152,7 @@ class LivePage(View):
         try:
             answers = look.ask({"numbers": numbers(look.keys), **self.questions()})
         except SidekickError as error:
-            return {**context, "redis_error": str(error), "numbers": {}, "bar": self._bar({})}
+            return {**context, "redis_error": sentence(error), "numbers": {}, "bar": self._bar({})}
         figures = answers.pop("numbers")._asdict()
         return {
             **context,

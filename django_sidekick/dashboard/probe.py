@@ -8,6 +8,8 @@ import time
 from typing import Any
 
 from django.db import Error, OperationalError, connections
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 
 ANSWER_S = 0.6
 """For a connection and a first answer. What is asked after it may take its time."""
@@ -82,8 +84,8 @@ def _answer(connection: Any) -> None:
         connection.close()
     connection.ensure_connection()
     if not connection.is_usable():  # a pooler connects without the server behind it
-        raise OperationalError("it connects, and answers nothing")
+        raise OperationalError(_("it connects, and answers nothing"))
 
 
 def _silence() -> OperationalError:
-    return OperationalError(f"no answer within {ANSWER_S} s")
+    return OperationalError(format_lazy(_("no answer within {seconds} s"), seconds=ANSWER_S))

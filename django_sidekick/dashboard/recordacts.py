@@ -16,6 +16,7 @@ from django_sidekick.dashboard import acts, jobacts
 from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.errand import Errand
 from django_sidekick.dashboard.errandpage import ErrandPage
+from django_sidekick.dashboard.sentences import sentence
 from django_sidekick.dashboard.show import figure
 from django_sidekick.dashboard.table import MOST_COUNTED, Records
 from django_sidekick.exceptions import SidekickError
@@ -54,7 +55,7 @@ class RecordActs(ErrandPage):
         try:
             return self._begin(act, rows)
         except SidekickError as error:
-            messages.error(self.request, str(error))
+            messages.error(self.request, sentence(error))
             return None
 
     def _begin(self, act: Act, rows: Records) -> HttpResponse | None:
@@ -112,7 +113,7 @@ class RecordActs(ErrandPage):
                 else:
                     done.append(jid)
         except SidekickError as error:
-            messages.error(self.request, str(error))
+            messages.error(self.request, sentence(error))
         finally:
             self._log(act, done)
         self._say_not_run(missed, refused)

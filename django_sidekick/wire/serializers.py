@@ -46,7 +46,11 @@ def encode(value: Any) -> dict[str, Any] | None:
     if isinstance(value, Model):
         return _encode_model(value)
     if isinstance(value, enum.Enum):
-        return {KIND: "enum", "class": _path(type(value)), "name": value.name}
+        has_name = value.name in type(value).__members__  # flags that are joined have none of their own
+        said = {"name": value.name} if has_name else {"value": value.value}
+        return {KIND: "enum", "class": _path(type(value)), **said}
+    if isinstance(value, timedelta) and not _is_exact(value):
+        return None
     for kind, (name, write, _) in _KINDS.items():
         if isinstance(value, kind):
             return {KIND: name, "value": write(value)}
@@ -94,6 +98,14 @@ def _encode_model(value: Model) -> dict[str, Any] | None:
     }
 
 
+def _is_exact(value: timedelta) -> bool:
+    """Tell whether its seconds, a float, are read as the same again: of centuries the microseconds are lost."""
+    try:
+        return timedelta(seconds=value.total_seconds()) == value
+    except OverflowError:
+        return False
+
+
 def _encode_subclass(value: Any) -> dict[str, Any] | None:
     """Lazy texts and subclasses of plain types go as their plain value: what arrives is the plain one.
 
@@ -122,7 +134,7 @@ def _load_enum(fields: dict[str, Any]) -> Any:
     module, _, qualname = str(fields["class"]).partition(":")
     for kind in _all_enums(enum.Enum):
         if kind.__module__ == module and kind.__qualname__ == qualname:
-            return kind[fields["name"]]
+            return kind[fields["name"]] if "name" in fields else kind(fields["value"])
     raise DeserializationError(f"The enum {fields['class']!r} is not loaded in this process.")
 
 

@@ -27,6 +27,7 @@ from tests.app.jobs import AddJob
         ("shop.jobs.A", [], {"not a name": 1}, "A.perform_later(**{'not a name': 1})"),
         ("shop.jobs.A", [], {"from": 1}, "A.perform_later(**{'from': 1})"),
         ("shop.jobs.A", [{"_sk": "enum", "class": "shop.kinds:Shop.Kind", "name": "RED"}], {}, "A.perform_later(Shop.Kind['RED'])"),
+        ("shop.jobs.A", [{"_sk": "enum", "class": "shop.kinds:Right", "value": 3}], {}, "A.perform_later(Right(3))"),
         ("shop.jobs.A", ["\ud800'\n"], {}, "A.perform_later(\"\\ud800'\\n\")"),
         ("shop.jobs.A", None, {}, ""),
         ("shop.jobs.A", {"a": 1}, {}, ""),

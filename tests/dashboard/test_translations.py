@@ -261,12 +261,14 @@ def test_live_parts_come_in_the_language_of_the_page(scene, client):
     assert "Hàng đợi" in json.loads(answer.content)["parts"]["sk-queues"]
 
 
-def test_what_redis_itself_says_stays_english_in_a_vietnamese_page(client, viewer, sidekick_settings):
+def test_what_a_driver_itself_says_stays_english_in_a_vietnamese_page(client, viewer, sidekick_settings):
     sidekick_settings(REDIS=f"redis://127.0.0.1:{free_port()}/0")
 
     html = client.get(page("sidekick_overview"), headers=VI).content.decode()
 
-    assert "is away" in html
+    assert "Không kết nối được Redis tại 127.0.0.1" in html
+    assert "Error 111" in html
+    assert "is away" not in html
     assert "Tổng quan" in html
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -17,6 +18,11 @@ from tests.app.models import Order
 
 class Colour(enum.Enum):
     RED = 1
+
+
+class Right(enum.IntFlag):
+    READ = 1
+    WRITE = 2
 
 
 def cyclic():
@@ -39,6 +45,8 @@ def deep():
         ([1, float("inf")], "args[0][1]"),
         ({"a": [1, 2, b"x"]}, "args[0]['a'][2]"),
         ({1: 2}, "args[0]"),
+        (timedelta.max, "args[0]"),
+        (timedelta(days=200_000, microseconds=1), "args[0]"),
         (cyclic(), "args[0][0]"),
         ({1, 2}, "args[0]"),
         (object(), "args[0]"),
@@ -71,6 +79,10 @@ RICH = [
     Decimal("1.10"),
     UUID(int=7),
     Colour.RED,
+    Right.READ,
+    Right.READ | Right.WRITE,
+    Right(0),
+    re.IGNORECASE | re.MULTILINE,
     [Decimal(1), {"when": date(2026, 1, 2)}],
 ]
 
