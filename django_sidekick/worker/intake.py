@@ -137,7 +137,7 @@ class Intake:
 
     def settle(self) -> None:
         """Acknowledge what is finished, without fetching. For callers that do not lead."""
-        with self._settling, self._outcomes() as finished:
+        with self._settling, self._outcomes(self._identity()) as finished:
             if finished:
                 self.ownership.acknowledge(finished, self._events(finished))
 
@@ -245,7 +245,7 @@ class Intake:
 
     def _fetch(self) -> int:
         wanted, identity, deliveries = self._prefetch.wanted(self._free, self.done), self._identity(), []
-        with self._outcomes() as finished:
+        with self._outcomes(identity) as finished:
             self.settled_at = time.monotonic()
             deliveries = self.ownership.fetch(self._order.next(), wanted, finished, self._events(finished), identity)
         if deliveries:
@@ -256,9 +256,8 @@ class Intake:
         return len(deliveries)
 
     @contextmanager
-    def _outcomes(self) -> Iterator[list[Outcome]]:
-        """Take what is finished, to be settled: it is counted then, or kept if Redis cannot be reached."""
-        identity = self._identity()
+    def _outcomes(self, identity: str) -> Iterator[list[Outcome]]:
+        """Take what is finished, to be settled by `identity`: it is counted then, or kept if Redis cannot be reached."""
         finished = self.finished.take(self.ownership.oldest_tag, self._abandoned)
         try:
             yield finished
