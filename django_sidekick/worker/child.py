@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from django.dispatch import Signal
@@ -32,11 +33,14 @@ from django_sidekick.worker.prefetch import LARGEST_BATCH
 from django_sidekick.worker.recovery import Lease
 from django_sidekick.worker.service import Actor, Service
 from django_sidekick.worker.stacks import dump_stacks
-from django_sidekick.worker.threads import Ticker, Wake
+from django_sidekick.worker.threads import Ticker, Wake, within
 
 logger = logging.getLogger("sidekick")
 
 AWAY_AT_THE_END_S = 3.0
+SIGN_OFF_S = 10.0
+"""As long as a supervisor waits behind SHUTDOWN_TIMEOUT before it kills."""
+
 CALL_OFF_EVERY_S = 0.05
 COUNT_EVERY_S = 0.02
 LOOK_EVERY_S = 1.0
@@ -61,9 +65,7 @@ class Child:
         self.options = options
         self.ownership = Ownership(options.settings, [name for name, _ in options.queues])
         order = turns.turns(options.queues)
-        self.intake = Intake(
-            self.ownership, executor, order, self._journal(), options.sizes, events_of
-        )
+        self.intake = Intake(self.ownership, executor, order, self._journal(), options.sizes, events_of)
         self.link = link
         self.ownership.on_new_identity = partial(self._tell, "identity")
         self.service = None if link else Service(options.settings, events_of, actors())
@@ -77,9 +79,7 @@ class Child:
         self._is_quiet = False
         self._stop_asked = False
         self._workers = [
-            threading.Thread(
-                target=self._work, args=(slot,), name=f"sidekick-job-{slot}", daemon=True
-            )
+            threading.Thread(target=self._work, args=(slot,), name=f"sidekick-job-{slot}", daemon=True)
             for slot in range(options.concurrency)
         ]
         self._build_actors()
@@ -91,13 +91,8 @@ class Child:
 
     def _build_actors(self) -> None:
         own = self.ownership
-        info = ProcessInfo(
-            self.options.queues,
-            self.options.concurrency,
-            self.options.tag,
-            self.options.labels,
-            time.time(),
-        )
+        options = self.options
+        info = ProcessInfo(options.queues, options.concurrency, options.tag, options.labels, time.time())
         self._counts = CountWriter(own, self.intake)
         self._beats = ProcessBeat(own.client, own.keys)
         display = Display(self._beats, info)
@@ -197,7 +192,7 @@ class Child:
         if self.service:
             self.service.stop_scheduling()
         try:
-            self.intake.give_back()
+            within(AWAY_AT_THE_END_S, self.intake.give_back)
         except BrokerUnavailable:
             logger.info("What was fetched ahead could not be given back: it stays in flight until it is recovered.")
         if not self._is_quiet:
@@ -213,13 +208,14 @@ class Child:
         for patience in self._patiences():
             patience.give_up()
         try:
-            self._sign_off()
+            within(SIGN_OFF_S, self._sign_off)
         except BrokerUnavailable:
             logger.info("Could not sign off: what was in flight is recovered after the lease.")
         for ticker in self._tickers:
             ticker.stop()
         if self.service:
-            self.service.stop()
+            with suppress(BrokerUnavailable):
+                within(SIGN_OFF_S, self.service.stop)
         if self._job_log:
             self._job_log.flush()
         self._announce(signals.worker_stopped)
@@ -247,8 +243,11 @@ class Child:
         announce(signal, type(self), self.ownership.identity)
 
     def _drain(self, deadline: float) -> None:
-        while self.intake.slots.busy or self.intake.has_unstarted or any(worker.is_alive() for worker in self._workers):
-            if time.monotonic() >= deadline:
+        ran_at = time.monotonic()
+        while (runs := self.intake.slots.busy or self.intake.has_unstarted) or any(map(threading.Thread.is_alive, self._workers)):
+            now = time.monotonic()
+            ran_at = now if runs else ran_at
+            if now >= min(deadline, ran_at + AWAY_AT_THE_END_S):  # threads that run nothing wait for Redis
                 break
             self._call_off()
             for worker in self._workers:

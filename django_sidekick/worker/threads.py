@@ -26,6 +26,28 @@ def take_all(shared: deque[T]) -> list[T]:
         return taken
 
 
+def within(seconds: float, action: Callable[[], object]) -> None:
+    """Call `action` in a thread of its own and wait for its end; an error of it passes.
+
+    Raise BrokerUnavailable after so long: it is left behind, for a server that hangs is waited for as long as sockets are.
+    """
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            action()
+        except BaseException as error:  # noqa: BLE001 handed over
+            errors.append(error)
+
+    thread = threading.Thread(target=call, name="sidekick-end", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if thread.is_alive():
+        raise BrokerUnavailable(f"Redis has not answered for {seconds:.0f} s.", reason="no answer")
+
+
 class HasFileno(Protocol):
     """What select() takes."""
 

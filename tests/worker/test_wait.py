@@ -9,7 +9,7 @@ import time
 import pytest
 import redis as redis_py
 
-from django_sidekick.broker import waiting
+from django_sidekick.broker import scripts, waiting
 from django_sidekick.broker.ownership import Ownership
 from django_sidekick.broker.waiting import BLOCK_S
 from django_sidekick.exceptions import Fenced
@@ -121,6 +121,7 @@ def test_one_wait_calls_off_all_others(redis, sidekick_settings):
 
 
 def test_what_a_lost_reply_has_brought_comes_with_the_next_wait(redis, own):
+    redis.script_load(scripts.load("fetch").text)
     put_aside(redis, own, 1, "job")
     redis.execute_command(*own._adoption(1))  # its reply is read by nobody
 
