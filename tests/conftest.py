@@ -109,12 +109,13 @@ def redis_url() -> str:
 
 @pytest.fixture
 def redis(redis_url: str) -> Iterator[Any]:
-    """A raw client on an empty server."""
+    """A raw client on an empty server, which knows no script yet: no test may need another before it."""
     import redis as redis_py
 
     client = redis_py.Redis.from_url(redis_url)
     _await_end_of_waits(client)
     client.flushall()
+    client.script_flush()
     yield client
     client.close()
 

@@ -160,6 +160,7 @@ class TestLeave:
     def test_who_ends_in_order_is_forgotten_at_once(self, redis, in_force):
         own = Ownership(in_force, ["default"])
         own.register()
+        own.fetch([0], 0, [])  # its script is there: behind a wait nobody could send it
         redis.lpush("queue:default", "job")
         own.wait_for_work([0])
 

@@ -21,9 +21,10 @@ pytestmark = pytest.mark.usefixtures("redis")
 
 
 @pytest.fixture
-def own(redis, sidekick_settings, tmp_path):  # noqa: ARG001
+def own(redis, sidekick_settings, tmp_path):
     own = Ownership(sidekick_settings(RUNTIME_DIR=tmp_path), ["high", "low"])
     own.register()
+    redis.script_load(scripts.load("fetch").text)
     yield own
     own.close()
 
@@ -121,7 +122,6 @@ def test_one_wait_calls_off_all_others(redis, sidekick_settings):
 
 
 def test_what_a_lost_reply_has_brought_comes_with_the_next_wait(redis, own):
-    redis.script_load(scripts.load("fetch").text)
     put_aside(redis, own, 1, "job")
     redis.execute_command(*own._adoption(1))  # its reply is read by nobody
 
