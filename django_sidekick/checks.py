@@ -113,7 +113,7 @@ def _history(settings: Settings) -> Iterable[CheckMessage]:
 def _journal_mode(settings: Settings) -> Iterable[CheckMessage]:
     """Ask a SQLite file how it is written. The connection is closed again: a worker forks after this."""
     alias = settings.history_database
-    if settings.history == "off" or alias not in connections or connections[alias].vendor != "sqlite":
+    if not is_mirrored(settings, JOBS) or alias not in connections or connections[alias].vendor != "sqlite":
         return
     connection = connections[alias]
     name = str(connection.settings_dict["NAME"])

@@ -238,17 +238,20 @@ def test_jobs_are_found_in_each_apps_jobs_module():
     assert {"tests.app.jobs.EchoJob", "tests.crash.jobs.SleepJob"} <= set(done.stdout.split())
 
 
+@pytest.mark.parametrize("level", ["finished", "off"])
 @pytest.mark.parametrize(("mode", "found"), [("DELETE", {"sidekick.W005"}), ("WAL", set())])
 def test_a_history_in_a_sqlite_file_that_is_not_in_wal_mode_is_warned_of(
-    redis, django_db_blocker, sidekick_settings, tmp_path, monkeypatch, mode, found
+    redis, django_db_blocker, sidekick_settings, tmp_path, monkeypatch, mode, found, level
 ):
+    monkeypatch.setattr(NoopJob, "history", "full")  # a class has a level of its own
+    monkeypatch.setattr(checks, "JOBS", {NoopJob.name: NoopJob})
     place = tmp_path / "db.sqlite3"
     with contextlib.closing(sqlite3.connect(place)) as link:
         link.execute(f"PRAGMA journal_mode={mode}")
         link.execute("CREATE TABLE t (n INTEGER)")
     settings = {**connections.settings["default"], "NAME": place}
     monkeypatch.setitem(connections.settings, "mirror", settings)
-    sidekick_settings(HISTORY_DATABASE="mirror")
+    sidekick_settings(HISTORY_DATABASE="mirror", HISTORY=level)
 
     with django_db_blocker.unblock():
         assert {message.id for message in checks.server_messages()} == found
