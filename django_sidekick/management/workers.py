@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -58,7 +59,7 @@ def run_worker(arguments: Arguments) -> None:
     if arguments.reload:
         Reloader(command()).run()
         return
-    stacks.enable_fatal_dumps()
+    faulthandler.enable()  # all stacks, if the interpreter itself crashes
     _print_banner(options)
     _warn_of_the_server()
     if options.processes:

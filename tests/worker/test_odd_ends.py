@@ -156,7 +156,6 @@ def raise_key_error(outcome):
 )
 def test_a_bad_follow_up_costs_no_job_its_outcome(redis, follow, caplog):
     class Odd(Feature):
-        name = "odd"
         follow_ups = staticmethod(follow)
 
     settings = get_settings()
