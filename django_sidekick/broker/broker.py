@@ -73,7 +73,7 @@ class Broker:
         try:
             self.patience.call(attempt, deadline=deadline)
         except redis.RedisError as error:
-            raise BrokerUnavailable(f"Redis refuses the push: {error}", reason=str(error)) from error
+            raise BrokerUnavailable.refused(error) from error
 
     def ask(self, action: Callable[[], T]) -> T:
         """Return what `action` returns, repeated while Redis is away; it must be safe to repeat.
@@ -83,7 +83,7 @@ class Broker:
         try:
             return self.patience.call(action, deadline=self.deadline())
         except redis.RedisError as error:
-            raise BrokerUnavailable(f"Redis refuses: {error}", reason=str(error)) from error
+            raise BrokerUnavailable.refused(error) from error
 
     def deadline(self) -> float:
         """Return the time.monotonic() at which a call that begins now has used up ENQUEUE_TIMEOUT."""

@@ -198,11 +198,17 @@ def address(settings: Settings) -> str:
 
 
 def location(connection: Client) -> tuple[str, int]:
-    """Return host (or socket path) and port (0 for a socket) of a client, for messages."""
+    """Return host (or socket path) and port (0 for a socket) of a client."""
     options = connection.connection_pool.connection_kwargs
     if "path" in options:
         return str(options["path"]), 0
     return str(options.get("host", "localhost")), int(options.get("port", 6379))
+
+
+def place(connection: Client) -> str:
+    """Return the same as people write it: host:port, or the socket's path."""
+    host, port = location(connection)
+    return f"{host}:{port}" if port else host
 
 
 def start_embedded(connection: Client, is_over: Callable[[], bool]) -> bool:

@@ -41,9 +41,7 @@ def server_health(settings: Settings, *, timeout_s: float) -> ServerHealth | Non
 
 def address_of(settings: Settings) -> str:
     """Return where Redis is. Raise ConfigurationError if the settings name no such place."""
-    client = connection.client(settings, socket_timeout_s=1.0)
-    host, port = connection.location(client)
-    return f"{host}:{port}"
+    return connection.place(connection.client(settings, socket_timeout_s=1.0))
 
 
 def places(cache: Mapping[str, Any]) -> set[tuple[str, int, int]]:
