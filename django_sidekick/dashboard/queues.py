@@ -58,7 +58,7 @@ class QueueActs(ErrandPage):
         look = get_look()
         is_pause = act.name == "pause"
         change = queues.pause if is_pause else queues.resume
-        if not count(look.change(change(look.keys, name))[0]):
+        if not count(look.change([change(look.keys, name)])[0]):
             said = _("Queue %s is paused already.") if is_pause else _("Queue %s is not paused.")
             messages.info(self.request, said % text(name))
             return
