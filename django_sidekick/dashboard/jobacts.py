@@ -24,7 +24,7 @@ from django_sidekick.dashboard.sentences import sentence
 from django_sidekick.exceptions import BrokerUnavailable, SidekickError
 from django_sidekick.feature import load_features
 from django_sidekick.history.arguments import REDACTED
-from django_sidekick.jobs.calls import plain
+from django_sidekick.jobs.calls import with_defaults
 from django_sidekick.jobs.enqueue import enqueue
 from django_sidekick.jobs.moved import inspector_for
 from django_sidekick.jobs.registry import JOBS
@@ -145,7 +145,7 @@ def payload_of(record: JobRecord) -> dict[str, Any] | None:
         return None
     fields: dict[str, Any] = {"retry": True}
     if job_class:
-        fields = dict(plain(job_class).recipe.fields)
+        fields = dict(with_defaults(job_class).recipe.fields)
     fields |= {"class": record.job_class, "queue": record.queue, "args": record.args}
     if isinstance(record.kwargs, dict) and record.kwargs:
         fields["kwargs"] = record.kwargs

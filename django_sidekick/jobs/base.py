@@ -9,9 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ArgumentError
-from django_sidekick.feature import load_features
 from django_sidekick.jobs import options as rules
 from django_sidekick.jobs import registry
 from django_sidekick.jobs.bulk import enqueue_bulk
@@ -21,12 +19,11 @@ from django_sidekick.jobs.calls import (
     PerformNow,
     Prepare,
     SetOptions,
-    plain,
+    with_defaults,
 )
 from django_sidekick.jobs.enqueue import enqueue
 from django_sidekick.jobs.handle import EnqueuedJob
 from django_sidekick.jobs.moments import moment_s, moments_s
-from django_sidekick.jobs.options import Call, call_of
 from django_sidekick.jobs.request import Request
 from django_sidekick.wire import arguments
 from django_sidekick.wire.payload import read_time_s, said
@@ -67,9 +64,6 @@ class BaseJob:
     """The name on the wire; it is set by itself."""
     awaits: ClassVar[bool] = False
     """Whether `perform` is a coroutine function: such jobs run on the process' event loop."""
-
-    _shape: ClassVar[Call]
-    _fields: ClassVar[dict[str, Any]]
 
     payload: dict[str, Any]
 
@@ -136,36 +130,7 @@ class BaseJob:
             call if type(call) is tuple else tuple(_listed(call, f"calls[{index}]"))
             for index, call in enumerate(calls)
         ]
-        return enqueue_bulk(plain(cls), listed, moments_s(at, spread, len(listed)))
-
-    @classmethod
-    def _call(cls) -> Call:
-        call = cls.__dict__.get("_shape")
-        if call is None:
-            perform = getattr(cls, "perform", None)
-            if perform is None:
-                raise TypeError(f"{cls.__qualname__} has no perform(): it is abstract.")
-            cls._shape = call = call_of(perform)
-        return call
-
-    @classmethod
-    def _template(cls) -> dict[str, Any]:
-        """The fields that all payloads of the class begin with, in Sidekiq's order."""
-        template = cls.__dict__.get("_fields")
-        if template is None:
-            template = {"retry": rules.field_of("retry", cls.retry), "queue": "default"}
-            defaults = {"retry_for": None, "retry_queue": None, "dead": True, "tags": (), "backtrace": False}
-            for name, default in defaults.items():
-                if (value := getattr(cls, name)) != default:
-                    template[name] = rules.field_of(name, value)
-            for feature in load_features(get_settings()):
-                template |= {
-                    name: rules.field_of(name, value)
-                    for name in feature.options
-                    if (value := getattr(cls, name, None)) is not None
-                }
-            cls._fields = template
-        return template
+        return enqueue_bulk(with_defaults(cls), listed, moments_s(at, spread, len(listed)))
 
 
 def perform_all_later(requests: Iterable[Request]) -> list[EnqueuedJob]:

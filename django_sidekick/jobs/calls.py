@@ -36,7 +36,7 @@ class PerformLater:
     def __get__(
         self, instance: object, owner: Callable[[], HasPerform[P, Any]]
     ) -> Callable[P, EnqueuedJob]:
-        return plain(owner).perform_later
+        return with_defaults(owner).perform_later
 
 
 class APerformLater:
@@ -45,7 +45,7 @@ class APerformLater:
     def __get__(
         self, instance: object, owner: Callable[[], HasPerform[P, Any]]
     ) -> Callable[P, Awaitable[EnqueuedJob]]:
-        return plain(owner).aperform_later
+        return with_defaults(owner).aperform_later
 
 
 class PerformNow:
@@ -62,7 +62,7 @@ class PerformNow:
     ) -> Callable[P, R_co]: ...
 
     def __get__(self, instance: object, owner: Any) -> Any:
-        return plain(owner).perform_now
+        return with_defaults(owner).perform_now
 
 
 class Prepare:
@@ -71,7 +71,7 @@ class Prepare:
     def __get__(
         self, instance: object, owner: Callable[[], HasPerform[P, Any]]
     ) -> Callable[P, Request]:
-        return plain(owner).prepare
+        return with_defaults(owner).prepare
 
 
 class SetOptions:
@@ -184,23 +184,23 @@ class Recipe(NamedTuple):
         return moment_s(self.wait, self.wait_until, time.time())
 
 
-def plain(job_class: Any) -> Configured[..., Any]:
-    """Return a class without options of a call; the same each time."""
-    configured: Configured[..., Any] | None = job_class.__dict__.get("_plain")
+def with_defaults(job_class: Any) -> Configured[..., Any]:
+    """Return a class with its own options and none of a call: always the same one."""
+    configured: Configured[..., Any] | None = job_class.__dict__.get("_sidekick_defaults")
     if configured is None:
-        configured = job_class._plain = Configured(job_class, {})
+        configured = job_class._sidekick_defaults = Configured(job_class, {})
     return configured
 
 
 def _recipe(job_class: Any, options: Mapping[str, Any]) -> Recipe:
-    fields = dict(job_class._template())
+    fields = dict(_first_fields(job_class))
     queue = options.get("queue", job_class.queue_as)
     if not callable(queue):
         fields["queue"] = rules.field_of("queue", queue)
     _apply(options, fields)
     return Recipe(
         job_class.name,
-        job_class._call(),
+        _call_of(job_class),
         fields,
         None if callable(queue) else frame_of(fields, job_class.name),
         queue if callable(queue) else None,
@@ -210,6 +210,33 @@ def _recipe(job_class: Any, options: Mapping[str, Any]) -> Recipe:
         options.get("using", job_class.using),
         rules.mode_of(options.get("enqueue")),
     )
+
+
+def _call_of(job_class: Any) -> rules.Call:
+    """Return the shape of the class' perform(), looked at once. Raise TypeError if it has none."""
+    call: rules.Call | None = job_class.__dict__.get("_sidekick_call")
+    if call is None:
+        perform = getattr(job_class, "perform", None)
+        if perform is None:
+            raise TypeError(f"{job_class.__qualname__} has no perform(): it is abstract.")
+        call = job_class._sidekick_call = rules.call_of(perform)
+    return call
+
+
+def _first_fields(job_class: Any) -> dict[str, Any]:
+    """Return what all payloads of the class begin with, in Sidekiq's order; made once."""
+    fields: dict[str, Any] | None = job_class.__dict__.get("_sidekick_fields")
+    if fields is None:
+        fields = {"retry": rules.field_of("retry", job_class.retry), "queue": "default"}
+        defaults = {"retry_for": None, "retry_queue": None, "dead": True, "tags": (), "backtrace": False}
+        for name, default in defaults.items():
+            if (value := getattr(job_class, name)) != default:
+                fields[name] = rules.field_of(name, value)
+        for name in rules.feature_options():
+            if (value := getattr(job_class, name, None)) is not None:
+                fields[name] = rules.field_of(name, value)
+        job_class._sidekick_fields = fields
+    return fields
 
 
 def _apply(options: Mapping[str, Any], payload: dict[str, Any]) -> None:
