@@ -95,7 +95,7 @@ class BrokerUnavailable(SidekickError):
         return cls(f"Redis refuses: {error}", reason=str(error))
 
 
-class OtherKind(SidekickError):
+class WrongType(SidekickError):
     """A key that a job was to go to holds something of another kind; the job stays where it is."""
 
     def __init__(self, message: str, *, key: str, stays_in: str) -> None:

@@ -17,7 +17,7 @@ from django_sidekick.broker.connection import Client, Line, Lines
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.patience import Patience
 from django_sidekick.broker.pushing import push_together, suits
-from django_sidekick.broker.settling import room
+from django_sidekick.broker.settling import stream_bound
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import BrokerUnavailable
 
@@ -109,7 +109,7 @@ class Broker:
             words += (queue, len(payloads), *payloads)
         if events:
             keys += (self.keys.events, self.keys.events_bytes, self.keys.events_dropped)
-            words += (room(self.settings), *events)
+            words += (stream_bound(self.settings), *events)
         words.append(len(events))
         return keys, words
 

@@ -14,7 +14,7 @@ from django_sidekick.broker.look import Look, answer, as_it_came
 from django_sidekick.broker.moving import EventOf, Hand, Move, Mover, Source, no_event, to_time
 from django_sidekick.broker.numbers import Numbers, numbers
 from django_sidekick.broker.whereabouts import Found, Location, seek
-from django_sidekick.exceptions import OtherKind
+from django_sidekick.exceptions import WrongType
 
 _BAR = ("processed", "failed", "busy", "enqueued", "retry", "schedule", "dead")
 
@@ -121,7 +121,7 @@ class Inspector:
         mover = Mover(self._broker.settings, self._keys, self._run, self._event_of)
         moved = mover.move(Source(found.key, "list" if found.kind == "queue" else "zset"), [move])
         if moved.refused:
-            raise OtherKind(
+            raise WrongType(
                 f"{move.key} holds something else than a {move.kind}, or {self._keys.queues} no set of "
                 f"names of queues; the job stays in {found.key}.",
                 key=str(move.key), stays_in=found.key,

@@ -26,7 +26,7 @@ from django_sidekick.jobs.handle import EnqueuedJob
 from django_sidekick.jobs.moments import moment_s, moments_s
 from django_sidekick.jobs.request import Request
 from django_sidekick.wire import arguments
-from django_sidekick.wire.payload import read_time_s, said
+from django_sidekick.wire.payload import as_text, read_time_s
 
 
 class BaseJob:
@@ -83,7 +83,7 @@ class BaseJob:
     @property
     def jid(self) -> str:
         """The job's id: 24 hex digits, unless somebody has pushed another."""
-        return said(self.payload.get("jid", ""))
+        return as_text(self.payload.get("jid", ""))
 
     @property
     def attempt(self) -> int:

@@ -142,7 +142,7 @@ def scrub(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def said(value: object) -> str:
+def as_text(value: object) -> str:
     """Return any value of a payload as a text, to be shown. Never raise: not every number of JSON's can be printed."""
     try:
         return str(value)

@@ -118,7 +118,7 @@ def with_event(
     blob = events_of(identity, [outcome]) if events_of else b""
     if not blob:
         return outcome
-    return outcome._replace(follow_ups=(*outcome.follow_ups, *settling.event(keys, blob)))
+    return outcome._replace(follow_ups=(*outcome.follow_ups, *settling.event_commands(keys, blob)))
 
 
 def name_of(raw: bytes) -> str:
