@@ -15,17 +15,12 @@ from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import MalformedPayload, Shutdown
 from django_sidekick.feature import Feature, Layer, load_features
 from django_sidekick.jobs.cancelling import forget_cancel, in_full, is_shutdown
+from django_sidekick.jobs.connections import DatabaseConnections
+from django_sidekick.jobs.current import current_job
 from django_sidekick.jobs.failures import Failures
 from django_sidekick.jobs.perform import aperform, perform
 from django_sidekick.jobs.registry import JOBS, Stranger, job_of, refuse
-from django_sidekick.middleware import (
-    DatabaseConnections,
-    Handler,
-    can_await,
-    compose,
-    current_job,
-    load_layers,
-)
+from django_sidekick.middleware import Handler, can_await, compose, load_layers
 from django_sidekick.wire import codec
 from django_sidekick.wire.outcome import Awaiting, Delivery, FollowUp, Outcome, check_follow_up
 from django_sidekick.wire.payload import new_jid, parse, text_of
@@ -115,7 +110,7 @@ class Executor:
             enter(job)
             try:
                 if connections.opened_any:
-                    await connections.alook_before()
+                    await connections.acheck_before()
                 await chain(job)  # type: ignore[misc]
                 if task_now().cancelling():  # type: ignore[union-attr] # a job runs in a task
                     await forget_cancel()
@@ -127,7 +122,7 @@ class Executor:
                 outcome = await self._failed_on_loop(awaiting, error)
                 outcome = outcome._replace(started_at_s=started_at_s, duration_s=clock() - began)
             if connections.opened_any:
-                await in_full(connections.alook_after())  # a cancel that comes now is meant for the job, which has ended
+                await in_full(connections.acheck_after())  # a cancel that comes now is meant for the job, which has ended
             return self._with_follow_ups(outcome) if rarely else outcome
 
         return finish
@@ -164,7 +159,7 @@ class Executor:
             enter(job)
             try:
                 if connections.opened_any:
-                    connections.look_before()
+                    connections.check_before()
                 chain(job)
                 outcome: Outcome = _new(
                     Outcome,
@@ -176,7 +171,7 @@ class Executor:
                 outcome = self._failed(delivery, payload, job, error)
                 outcome = outcome._replace(started_at_s=started_at_s, duration_s=clock() - began)
             if connections.opened_any:
-                connections.look_after()
+                connections.check_after()
             return outcome
 
         return execute
@@ -190,7 +185,7 @@ class Executor:
         job, chain = self._resolve(payload)
         current_job.set(job)
         try:
-            self._connections.look_before()
+            self._connections.check_before()
             chain(job)
             outcome = Outcome("done", delivery, payload)
         except Shutdown:
@@ -198,7 +193,7 @@ class Executor:
         except BaseException as error:  # as above
             outcome = self._failed(delivery, payload, None if type(job) is Stranger else job, error)
         finally:
-            self._connections.look_after()
+            self._connections.check_after()
         return outcome._replace(
             started_at_s=started_at_s, duration_s=time.perf_counter() - began
         )

@@ -10,10 +10,10 @@ from typing import Any
 from django_sidekick.conf import Settings
 from django_sidekick.exceptions import ConfigurationError, Discard, MalformedPayload, Retry
 from django_sidekick.jobs import retry
+from django_sidekick.jobs.current import current_job
 from django_sidekick.jobs.registry import job_of
 from django_sidekick.jobs.retry import Failure, RetryRules
 from django_sidekick.loading import load_path
-from django_sidekick.middleware import current_job
 from django_sidekick.wire import codec
 from django_sidekick.wire.outcome import Delivery, Outcome
 from django_sidekick.wire.payload import parse, wrap_malformed

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from django_sidekick.conf import Settings
-from django_sidekick.middleware import JobContext
+from django_sidekick.jobs.current import JobContext
 from django_sidekick.worker.joblog import stamp
 
 logger = logging.getLogger("sidekick")

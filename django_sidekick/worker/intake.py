@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 
 from django_sidekick.broker.ownership import Ownership
 from django_sidekick.exceptions import BrokerUnavailable, Fenced, Shutdown
+from django_sidekick.jobs.current import current_job
 from django_sidekick.jobs.execute import Executor
 from django_sidekick.jobs.mirrored import EventsOf
-from django_sidekick.middleware import current_job
 from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
 from django_sidekick.worker.eventloop import EventLoop
 from django_sidekick.worker.finished import Finished
