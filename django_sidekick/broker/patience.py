@@ -40,6 +40,11 @@ REFUSALS = (redis.RedisError,)
 """What passes out of Patience.call() where there is a deadline, beside its own two: Redis is there, and says no."""
 
 
+def never() -> bool:
+    """Return False."""
+    return False
+
+
 def is_fenced(error: redis.RedisError) -> bool:
     """Tell whether a script refused because recovery has taken this process' jobs."""
     return str(error).startswith("FENCED")
@@ -111,8 +116,8 @@ class Patience:
         self.absence = absence_of(self._where)
         self._client = client
         self._end_at = float("inf")
-        self.is_pointless: Callable[[], bool] = bool
-        """Asked at each pause: whether to fail at once, as after give_up(). bool() is False."""
+        self.is_pointless: Callable[[], bool] = never
+        """Asked at each pause: whether to fail at once, as after give_up()."""
 
     def give_up(self, after_s: float = 0.0) -> None:
         """Let every waiting and later call fail when Redis is still away then: the process ends.

@@ -14,7 +14,7 @@ from django.dispatch import Signal
 from django_sidekick import signals
 from django_sidekick.broker.beats import ProcessBeat
 from django_sidekick.broker.ownership import Ownership
-from django_sidekick.broker.patience import Absence, Patience
+from django_sidekick.broker.patience import Absence, Patience, never
 from django_sidekick.exceptions import BrokerUnavailable
 from django_sidekick.jobs.execute import Executor
 from django_sidekick.jobs.mirrored import EventsOf
@@ -127,7 +127,7 @@ class Child:
             self.ownership.register()
         except BrokerUnavailable:  # asked to stop, or left by the supervisor, while Redis was away
             return
-        patience.is_pointless = bool
+        patience.is_pointless = never
         for ticker in self._tickers:
             ticker.start()
         if self.service:
