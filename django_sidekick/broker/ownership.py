@@ -126,8 +126,8 @@ class Ownership:
             self.wait.is_in_doubt()
         if any(answer.moved is not None or not batch for answer in missed):
             batch += self.fetch(order, 0, [], identity=identity)
-            turn = {index: number for number, index in enumerate(order)}
-            batch.sort(key=lambda delivery: turn.get(queue_index(delivery.tag), len(turn)))
+            rank = {index: number for number, index in enumerate(order)}
+            batch.sort(key=lambda delivery: rank.get(queue_index(delivery.tag), len(rank)))
         elif answers:
             self.wait.settled()
         return batch

@@ -21,8 +21,8 @@ from django_sidekick.dashboard import acts, frames, jobacts, table
 from django_sidekick.dashboard.acts import ACTS, Act
 from django_sidekick.dashboard.call import as_call
 from django_sidekick.dashboard.life import life
-from django_sidekick.dashboard.memory import find_record, recall
 from django_sidekick.dashboard.page import LivePage
+from django_sidekick.dashboard.recall import find_record, recall
 from django_sidekick.dashboard.show import figure, text
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.models import JobAttempt, JobRecord

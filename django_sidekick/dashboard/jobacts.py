@@ -19,7 +19,7 @@ from django_sidekick.broker.whereabouts import Found, Location, seek
 from django_sidekick.conf import get_settings
 from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.errand import came_since
-from django_sidekick.dashboard.memory import can_be_kept, recall
+from django_sidekick.dashboard.recall import can_be_kept, recall
 from django_sidekick.dashboard.sentences import sentence
 from django_sidekick.exceptions import BrokerUnavailable, SidekickError
 from django_sidekick.feature import load_features

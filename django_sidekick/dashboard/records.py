@@ -27,7 +27,7 @@ from django_sidekick.dashboard.columns import (
     StateFilter,
     TimeFilter,
 )
-from django_sidekick.dashboard.memory import recall
+from django_sidekick.dashboard.recall import recall
 from django_sidekick.dashboard.recordacts import RecordActs
 from django_sidekick.dashboard.recordlist import RecordList
 from django_sidekick.dashboard.table import BoundedPaginator, Records

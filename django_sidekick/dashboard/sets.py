@@ -13,7 +13,7 @@ from django_sidekick.broker.sets import Member, Stretch, stretch
 from django_sidekick.dashboard.acts import ACTS
 from django_sidekick.dashboard.filters import Filter
 from django_sidekick.dashboard.paging import ROWS, page_asked, pages
-from django_sidekick.dashboard.set_acts import SetActs
+from django_sidekick.dashboard.setacts import SetActs
 from django_sidekick.dashboard.show import figure
 from django_sidekick.wire.shown import Shown, shown
 

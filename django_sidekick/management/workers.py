@@ -26,7 +26,7 @@ from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.management import logs
 from django_sidekick.management.arguments import Arguments, worker_options
-from django_sidekick.worker import bell, child, collector, leash, stacks, turns
+from django_sidekick.worker import bell, child, collector, leash, queueorder, stacks
 from django_sidekick.worker.blame import Acquittal
 from django_sidekick.worker.custody import Custody
 from django_sidekick.worker.drain import Drain
@@ -221,7 +221,7 @@ def _print_banner(options: WorkerOptions) -> None:
     queues = ", ".join(f"{n},{w}" if w else n for n, w in options.queues)
     lines = [
         f"django-sidekick on Python {sys.version.split()[0]}, Django {django.get_version()}",
-        f"redis {health.address_of(options.settings)}  queues {queues} ({turns.mode(options.queues)})  "
+        f"redis {health.address_of(options.settings)}  queues {queues} ({queueorder.mode(options.queues)})  "
         f"processes {options.processes}  threads {options.concurrency}  jobs known {len(JOBS)}  pid {os.getpid()}",
     ]
     if options.config_file:

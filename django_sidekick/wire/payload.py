@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from django_sidekick.exceptions import ArgumentError, MalformedPayload
-from django_sidekick.wire import codec, long_numbers
+from django_sidekick.wire import codec, longnumbers
 
 MESSAGE_LENGTH = 10_000
 LONGEST_BACKTRACE = 1_000_000
@@ -102,7 +102,7 @@ def text_of(payload: dict[str, Any]) -> bytes:
     try:
         return codec.dumps(payload)
     except (TypeError, ValueError) as error:
-        path = long_numbers.path_to_too_long(payload)
+        path = longnumbers.path_to_too_long(payload)
         raise ArgumentError(
             f"{path or 'The payload'} cannot be written as JSON: {error}", path=path
         ) from error

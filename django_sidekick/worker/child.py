@@ -18,7 +18,7 @@ from django_sidekick.broker.patience import Absence, Patience, never
 from django_sidekick.exceptions import BrokerUnavailable
 from django_sidekick.jobs.execute import Executor
 from django_sidekick.jobs.mirrored import EventsOf
-from django_sidekick.worker import turns
+from django_sidekick.worker import queueorder
 from django_sidekick.worker.display import Display, ProcessInfo, resident_kib
 from django_sidekick.worker.heartbeat import CountWriter, Heartbeat
 from django_sidekick.worker.intake import Intake
@@ -60,7 +60,7 @@ class Child:
     ) -> None:
         self.options = options
         self.ownership = Ownership(options.settings, [name for name, _ in options.queues])
-        order = turns.turns(options.queues)
+        order = queueorder.next_order_of(options.queues)
         self.intake = Intake(
             self.ownership, executor, order, self._journal(), options.sizes, events_of
         )
