@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.management import logs
-from django_sidekick.management.arguments import Arguments
+from django_sidekick.management.commandline import CommandLine
 from django_sidekick.management.workers import run_worker
 
 
@@ -36,7 +36,6 @@ class Command(BaseCommand):
         parser.add_argument(
             "--drain", action="store_true", help="end when nothing is left to do now"
         )
-
         parser.add_argument(
             "--reload", action="store_true", help="start anew when code has changed (development)"
         )
@@ -54,7 +53,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Compose the worker and run it. Raise CommandError for what cannot be served."""
-        arguments = Arguments(
+        command_line = CommandLine(
             queues=tuple(options["queue"]),
             concurrency=options["concurrency"],
             processes=options["processes"],
@@ -66,6 +65,6 @@ class Command(BaseCommand):
             reload=options["reload"],
         )
         try:
-            run_worker(arguments)
+            run_worker(command_line)
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
