@@ -27,10 +27,17 @@ class Command(BaseCommand):
             "-q", "--queue", action="append", metavar="NAME[,WEIGHT]", default=[],
             help="a queue to read; repeat for more. Without weights in strict order.",
         )  # fmt: skip
-        parser.add_argument("-c", "--concurrency", type=int, metavar="THREADS")
-        parser.add_argument("-p", "--processes", type=int, metavar="PROCESSES")
-        parser.add_argument("-t", "--timeout", type=float, metavar="SECONDS")
-        parser.add_argument("-C", "--config", metavar="FILE", help="a sidekiq.yml")
+        parser.add_argument("-c", "--concurrency", type=int, metavar="THREADS", help="threads of each process")
+        parser.add_argument(
+            "-p", "--processes", type=int, metavar="PROCESSES",
+            help="processes that run jobs; 0: all in this one, without a fork",
+        )  # fmt: skip
+        parser.add_argument(
+            "-t", "--timeout", type=float, metavar="SECONDS", help="how long TERM waits for running jobs"
+        )
+        parser.add_argument(
+            "-C", "--config", metavar="FILE", help="a sidekiq.yml; without it config/sidekiq.yml, if it is there"
+        )
         parser.add_argument("-e", "--environment", default="", help="section of sidekiq.yml")
         parser.add_argument("-g", "--tag", default="", help="shown beside the process")
         parser.add_argument(
