@@ -10,7 +10,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 Django's names
+from django.core.checks import CheckMessage, Error, Warning, register  # Django's names
 from django.core.management import get_commands
 from django.db import Error as DatabaseError
 from django.db import connections

@@ -130,5 +130,5 @@ def get_broker() -> Broker:
 
 
 @cache
-def _broker(settings: Settings, pid: int) -> Broker:  # noqa: ARG001 a forked child needs its own
+def _broker(settings: Settings, pid: int) -> Broker:  # a forked child needs its own
     return Broker(settings)

@@ -137,7 +137,7 @@ def get_look() -> Look:
 
 
 @cache
-def _look(settings: Settings, pid: int) -> Look:  # noqa: ARG001 a forked child needs its own
+def _look(settings: Settings, pid: int) -> Look:  # a forked child needs its own
     return Look(settings)
 
 

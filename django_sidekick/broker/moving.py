@@ -93,7 +93,7 @@ def queue_of(payload: dict[str, Any]) -> str:
     return queue if isinstance(queue, str) and queue and scrub(queue) == queue else "default"
 
 
-def no_event(moves: Sequence[Move]) -> bytes:  # noqa: ARG001 an EventOf
+def no_event(moves: Sequence[Move]) -> bytes:  # an EventOf
     """Write no event."""
     return b""
 

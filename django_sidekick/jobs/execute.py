@@ -88,7 +88,7 @@ class Executor:
                 if type(payload["args"]) is list and job.awaits:
                     awaiting: Awaiting = _new(Awaiting, (delivery, payload, job))
                     return awaiting
-            except BaseException:  # noqa: BLE001 execute() tells which of the reasons it is
+            except BaseException:  # execute() tells which of the reasons it is
                 return None
             return None
 
@@ -151,7 +151,7 @@ class Executor:
                 job.payload = payload
                 if type(payload["args"]) is not list:
                     raise TypeError
-            except BaseException:  # noqa: BLE001 which of the reasons it is costs more to tell
+            except BaseException:  # which of the reasons it is costs more to tell
                 return self._odd(delivery, began, started_at_s)
             if awaits and job.awaits:
                 awaiting: Awaiting = _new(Awaiting, (delivery, payload, job))

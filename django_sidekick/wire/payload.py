@@ -31,7 +31,7 @@ _count = itertools.count()
 
 
 def _reseed() -> None:
-    global _random, _count  # noqa: PLW0603 one process, one seed
+    global _random, _count  # one process, one seed
     _random, _count = secrets.token_hex(4), itertools.count(secrets.randbelow(0x10000))
 
 

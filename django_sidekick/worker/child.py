@@ -292,7 +292,7 @@ class Child:
     def _call_off(self) -> None:
         try:
             self.ownership.wait.call_off()
-        except Exception:  # noqa: BLE001 only a hint: the wait ends by itself within 2 s
+        except Exception:  # only a hint: the wait ends by itself within 2 s
             logger.debug("The wait could not be called off.", exc_info=True)
 
     def _patiences(self) -> list[Patience]:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("redis")
 
 
 @pytest.fixture
-def own(redis, sidekick_settings, tmp_path):  # noqa: ARG001
+def own(redis, sidekick_settings, tmp_path):
     own = Ownership(sidekick_settings(RUNTIME_DIR=tmp_path), ["high", "low"])
     own.register()
     yield own
