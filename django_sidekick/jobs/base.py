@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django_sidekick.exceptions import ArgumentError
-from django_sidekick.jobs import options as rules
 from django_sidekick.jobs import registry
 from django_sidekick.jobs.bulk import enqueue_bulk
 from django_sidekick.jobs.calls import (
@@ -24,6 +23,7 @@ from django_sidekick.jobs.calls import (
 from django_sidekick.jobs.enqueue import enqueue
 from django_sidekick.jobs.handle import EnqueuedJob
 from django_sidekick.jobs.moments import moment_s, moments_s
+from django_sidekick.jobs.options import WRITTEN_FIELDS, field_of, mode_of
 from django_sidekick.jobs.request import Request
 from django_sidekick.wire import arguments
 from django_sidekick.wire.payload import as_text, read_time_s
@@ -157,20 +157,20 @@ def push(
     """
     if not isinstance(class_name, str) or not class_name:
         raise ArgumentError("push() needs the name of a class.", path="class_name", value=class_name)
-    if unknown := {"wait", "wait_until", "fields", *rules.WRITTEN_FIELDS} & set(fields) - {"kwargs"}:
+    if unknown := {"wait", "wait_until", "fields", *WRITTEN_FIELDS} & set(fields) - {"kwargs"}:
         raise TypeError(
             f"push() does not take {', '.join(sorted(unknown))}: `at` is a time, other keywords are fields of your own."
         )
-    mode, using = rules.mode_of(fields.pop("enqueue", None)), fields.pop("using", "default")
+    mode, using = mode_of(fields.pop("enqueue", None)), fields.pop("using", "default")
     positional, names = _listed(args, "args"), _named(fields.pop("kwargs", None))
-    payload: dict[str, Any] = {"retry": True, "queue": rules.field_of("queue", queue)}
-    payload |= {name: arguments.dump_value(rules.field_of(name, value), name) for name, value in fields.items()}
+    payload: dict[str, Any] = {"retry": True, "queue": field_of("queue", queue)}
+    payload |= {name: arguments.dump_value(field_of(name, value), name) for name, value in fields.items()}
     payload["args"], named, encoded = arguments.dump_call(positional, names)
     payload["class"] = class_name
     if named:
         payload["kwargs"] = named
     if jid is not None:
-        payload["jid"] = rules.field_of("jid", jid)
+        payload["jid"] = field_of("jid", jid)
     if encoded:
         payload["sk_encoded"] = True
     at_s = moment_s(None, at, time.time(), "at")

@@ -66,7 +66,7 @@ class Executor:
 
         They run on the thread's own loop instead if one of the layers can only stand around a plain function.
         """
-        run = self._straight(awaits=awaits and self._async_chain is not None)
+        run = self._build_straight(awaits=awaits and self._async_chain is not None)
         if not self._follow_ups:
             return run
 
@@ -101,7 +101,7 @@ class Executor:
         after a failure run in Django's thread for synchronous code, and may use them.
         """
         chain, connections, enter = self._async_chain, self._connections, current_job.set
-        now, clock, rarely = time.time, time.perf_counter, bool(self._follow_ups)
+        now, clock, has_follow_ups = time.time, time.perf_counter, bool(self._follow_ups)
         task_now = asyncio.current_task
 
         async def finish(awaiting: Awaiting, began: float) -> Outcome:
@@ -123,7 +123,7 @@ class Executor:
                 outcome = outcome._replace(started_at_s=started_at_s, duration_s=clock() - began)
             if connections.opened_any:
                 await in_full(connections.acheck_after())  # a cancel that comes now is meant for the job, which has ended
-            return self._with_follow_ups(outcome) if rarely else outcome
+            return self._with_follow_ups(outcome) if has_follow_ups else outcome
 
         return finish
 
@@ -133,7 +133,7 @@ class Executor:
         outcome: Outcome = await in_full(sync_to_async(self._failed)(*awaiting, error))
         return outcome
 
-    def _straight(self, *, awaits: bool) -> Execute:
+    def _build_straight(self, *, awaits: bool) -> Execute:
         """Return the function of the hot path: everything it needs is a local name."""
         chain, connections, classes = self._chain, self._connections, JOBS
         now, clock, loads, enter = time.time, time.perf_counter, codec.loads, current_job.set
@@ -152,7 +152,7 @@ class Executor:
                 if type(payload["args"]) is not list:
                     raise TypeError
             except BaseException:  # which of the reasons it is costs more to tell
-                return self._odd(delivery, began, started_at_s)
+                return self._run_odd(delivery, began, started_at_s)
             if awaits and job.awaits:
                 awaiting: Awaiting = _new(Awaiting, (delivery, payload, job))
                 return awaiting
@@ -176,7 +176,7 @@ class Executor:
 
         return execute
 
-    def _odd(self, delivery: Delivery, began: float, started_at_s: float) -> Outcome:
+    def _run_odd(self, delivery: Delivery, began: float, started_at_s: float) -> Outcome:
         """Run what the straight way could not: wrapped by Active Job, of an unknown class, or no job at all."""
         try:
             payload = parse(delivery.raw)
