@@ -38,7 +38,7 @@ def job_of(payload: dict[str, Any]) -> Any:
 
 
 class Stranger:
-    """Stands for a job whose class nobody has claimed, or that could not be made, where a job is told of."""
+    """Stands for a job whose class nobody has claimed, or that could not be made, in the job log's lines."""
 
     def __init__(self, payload: dict[str, Any], error: BaseException) -> None:
         self.payload = payload
