@@ -119,7 +119,7 @@ def _piped(
 
 
 def as_it_came(word: Any) -> Any:
-    """Return a name of numbers.names_in() as the bytes that Redis knows, and anything else as it is.
+    """Return a name of replies.names_in() as the bytes that Redis knows, and anything else as it is.
 
     Other lone surrogates go as bytes that nobody's name has.
     """

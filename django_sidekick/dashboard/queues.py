@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from django_sidekick.broker import queues
 from django_sidekick.broker.look import Question, get_look
-from django_sidekick.broker.numbers import count
+from django_sidekick.broker.replies import count
 from django_sidekick.dashboard import acts, names
 from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.emptying import emptying
