@@ -8,4 +8,11 @@ from django_sidekick.jobs.base import BaseJob, perform_all_later, push
 from django_sidekick.jobs.handle import EnqueuedJob
 
 __all__ = [
-    "__version__","BaseJob", "Discard", "EnqueuedJob", "Retry", "perform_all_later", "push"]
+    "BaseJob",
+    "Discard",
+    "EnqueuedJob",
+    "Retry",
+    "__version__",
+    "perform_all_later",
+    "push",
+]

@@ -20,7 +20,7 @@ class LiveAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic at run
         return urls.urls(self.admin_site, f"{self.opts.app_label}_{self.opts.model_name}_changelist")
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """Show the entry to who may see jobs."""
+        """Show the entry to whoever may see jobs."""
         return bool(request.user.has_perm(VIEW))
 
     def has_view_permission(self, request: HttpRequest, obj: Live | None = None) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import django
 from django.apps import AppConfig
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 Django's names
+from django.core.checks import CheckMessage, Error, Warning, register  # Django's names
 from django.core.management import get_commands
 from django.db import Error as DatabaseError
 from django.db import connections
@@ -59,7 +60,7 @@ def server_messages() -> list[CheckMessage]:
     except ConfigurationError:
         return []
     messages = list(_journal_mode(settings))
-    found = health.look(settings, timeout_s=0.2)
+    found = health.server_health(settings, timeout_s=0.2)
     if found is None:
         return messages
     if found.version < (6, 2):
@@ -77,10 +78,17 @@ def server_messages() -> list[CheckMessage]:
     return messages
 
 
-@register(TAG, deploy=False)
+@register(TAG)
 def check_server(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[CheckMessage]:
     """Ask the server only when the tag is named: other commands run checks too and must not wait for Redis."""
-    return list(server_messages()) if health.is_asked_for(TAG) else []
+    return server_messages() if _is_tag_named() else []
+
+
+def _is_tag_named() -> bool:
+    """Tell whether the command line names our tag of checks."""
+    words = sys.argv[1:]
+    in_one_word, in_two_words = {f"--tag={TAG}", f"-t{TAG}"}, {("--tag", TAG), ("-t", TAG)}
+    return bool(in_one_word & set(words) or in_two_words & set(pairwise(words)))
 
 
 def _caches(settings: Settings) -> Iterable[CheckMessage]:
@@ -189,6 +197,3 @@ def _all_classes(parent: type[BaseJob]) -> Iterable[type[BaseJob]]:
     for job_class in parent.__subclasses__():
         yield job_class
         yield from _all_classes(job_class)
-
-
-assert django.VERSION >= (5, 2)  # noqa: S101 the oldest that is tested

@@ -73,7 +73,7 @@ class Settings:
     wire_times: str = "milliseconds"
 
     def __hash__(self) -> int:
-        """Cheap, for settings are asked for with every push; few differ in one process."""
+        """Return a cheap hash: settings are looked up with every push, and few differ in one process."""
         return hash((self.redis, self.key_prefix))
 
 
@@ -239,9 +239,7 @@ def _queues(value: Any) -> tuple[tuple[str, int], ...]:
 
 def _enqueue(value: Any) -> str:
     if value == "durable":
-        raise ValueError(
-            "cannot be 'durable' until the outbox is built: 'on_commit' pushes right after COMMIT; it must be so"
-        )
+        raise ValueError("must be 'on_commit' or 'immediately' until the outbox is built")
     return _choice("on_commit", "immediately")(value)
 
 

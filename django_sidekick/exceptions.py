@@ -84,8 +84,18 @@ class BrokerUnavailable(SidekickError):
         self.reason = reason
         self.where = where
 
+    @classmethod
+    def away(cls, where: str, error: BaseException) -> BrokerUnavailable:
+        """Return the error for a server that does not answer, or not now."""
+        return cls(f"Redis at {where} is away: {error}", reason=str(error), where=where)
 
-class OtherKind(SidekickError):
+    @classmethod
+    def refused(cls, error: BaseException) -> BrokerUnavailable:
+        """Return the error for what a server that is there will not do."""
+        return cls(f"Redis refuses: {error}", reason=str(error))
+
+
+class WrongType(SidekickError):
     """A key that a job was to go to holds something of another kind; the job stays where it is."""
 
     def __init__(self, message: str, *, key: str, stays_in: str) -> None:

@@ -20,7 +20,6 @@ Layer = Callable[[Callable[[Any], Any]], Callable[[Any], Any]]
 class Feature:
     """Override what the feature needs; what it leaves alone costs nothing, at enqueue and at run time."""
 
-    name: str = ""
     options: Mapping[str, Callable[[Any], Any]] = MappingProxyType({})
     """Names that classes and set() may carry; each becomes a payload field unless `client_middleware` says else.
 

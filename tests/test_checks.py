@@ -226,7 +226,7 @@ def test_another_apps_runworker_is_a_warning(monkeypatch):
 
 
 def test_a_server_that_is_too_old_is_an_error(monkeypatch, redis):
-    monkeypatch.setattr(checks.health, "look", lambda *_, **__: checks.health.ServerHealth((6, 0), "6.0.16", "noeviction"))
+    monkeypatch.setattr(checks.health, "server_health", lambda *_, **__: checks.health.ServerHealth((6, 0), "6.0.16", "noeviction"))
 
     assert [message.id for message in checks.server_messages()] == ["sidekick.E003"]
 

@@ -8,7 +8,8 @@ import pytest
 from django.db import connection, connections, transaction
 
 from django_sidekick.exceptions import ConfigurationError
-from django_sidekick.middleware import DatabaseConnections, compose, load_layers
+from django_sidekick.jobs.connections import DatabaseConnections
+from django_sidekick.middleware import compose, load_layers
 from tests.app.models import Order
 
 
@@ -63,7 +64,7 @@ class TestConnections:
             for job in jobs:
                 with contextlib.suppress(ZeroDivisionError):
                     job()
-                layer.look_after()
+                layer.check_after()
                 seen.append(connection.connection is not None)
             connections.close_all()
             return seen

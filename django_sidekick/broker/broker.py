@@ -13,11 +13,11 @@ from typing import Any, TypeAlias, TypeVar
 import redis
 
 from django_sidekick.broker import connection, scripts
-from django_sidekick.broker.connection import Client, Line, Lines
+from django_sidekick.broker.connection import Client, DirectConnection, DirectPool
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.patience import Patience
 from django_sidekick.broker.pushing import push_together, suits
-from django_sidekick.broker.settling import room
+from django_sidekick.broker.settling import stream_bound
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import BrokerUnavailable
 
@@ -40,7 +40,7 @@ class Broker:
         self.client = connection.client(settings, socket_timeout_s=settings.enqueue_timeout_s)
         self.keys = Keys(settings.key_prefix)
         self.patience = Patience(self.client)
-        self._lines = Lines(self.client)
+        self._pool = DirectPool(self.client)
         self._token_prefix = secrets.token_hex(8)
         self._token_count = itertools.count()
         self._token_ttl_s = int(settings.enqueue_timeout_s * 2) + 10
@@ -66,14 +66,14 @@ class Broker:
         attempts = itertools.count()
 
         def attempt() -> None:
-            if suits(keys, words) and next(attempts) == 0 and push_together(self._lines, keys, words):
+            if suits(keys, words) and next(attempts) == 0 and push_together(self._pool, keys, words):
                 return
-            run(self._lines, "push", keys, words)
+            run(self._pool, "push", keys, words)
 
         try:
             self.patience.call(attempt, deadline=deadline)
         except redis.RedisError as error:
-            raise BrokerUnavailable(f"Redis refuses the push: {error}", reason=str(error)) from error
+            raise BrokerUnavailable.refused(error) from error
 
     def ask(self, action: Callable[[], T]) -> T:
         """Return what `action` returns, repeated while Redis is away; it must be safe to repeat.
@@ -83,7 +83,7 @@ class Broker:
         try:
             return self.patience.call(action, deadline=self.deadline())
         except redis.RedisError as error:
-            raise BrokerUnavailable(f"Redis refuses: {error}", reason=str(error)) from error
+            raise BrokerUnavailable.refused(error) from error
 
     def deadline(self) -> float:
         """Return the time.monotonic() at which a call that begins now has used up ENQUEUE_TIMEOUT."""
@@ -109,15 +109,15 @@ class Broker:
             words += (queue, len(payloads), *payloads)
         if events:
             keys += (self.keys.events, self.keys.events_bytes, self.keys.events_dropped)
-            words += (room(self.settings), *events)
+            words += (stream_bound(self.settings), *events)
         words.append(len(events))
         return keys, words
 
 
-def run(client: Client | Line | Lines, name: str, keys: Sequence[str], words: Words) -> Any:
+def run(client: Client | DirectConnection | DirectPool, name: str, keys: Sequence[str], words: Words) -> Any:
     """Run a script by its SHA, sending its text only when the server does not know it. One round trip."""
     script = scripts.load(name)
-    execute = client.execute_command if isinstance(client, Line | Lines) else partial(connection.call, client)
+    execute = client.execute_command if isinstance(client, DirectConnection | DirectPool) else partial(connection.call, client)
     try:
         return execute("EVALSHA", script.sha, len(keys), *keys, *words)
     except redis.exceptions.NoScriptError:
@@ -130,5 +130,5 @@ def get_broker() -> Broker:
 
 
 @cache
-def _broker(settings: Settings, pid: int) -> Broker:  # noqa: ARG001 a forked child needs its own
+def _broker(settings: Settings, pid: int) -> Broker:  # a forked child needs its own
     return Broker(settings)

@@ -30,13 +30,10 @@ Pool: TypeAlias = Any
 """A redis.ConnectionPool or SentinelConnectionPool, for the same reason."""
 
 
-_NAMED: tuple[str, ...] = (
-    ("EVALSHA",)
-    if signature(redis.ConnectionPool.get_connection).parameters["command_name"].default is Parameter.empty
-    else ()
-)
+_WANTS_COMMAND_NAME = signature(redis.ConnectionPool.get_connection).parameters["command_name"].default is Parameter.empty
+"""Whether redis-py's pool, as of version 5.0, wants to be told for which command a connection is taken."""
 
-_OWN = ("maint_", "orig_", "event_dispatcher", "connection_pool")
+_POOLS_OWN_OPTIONS = ("maint_", "orig_", "event_dispatcher", "connection_pool")
 """Beginnings of options that a pool of redis-py 7 and later makes for itself: they bind it to that pool."""
 
 
@@ -62,8 +59,8 @@ def client(settings: Settings, *, socket_timeout_s: float, protocol: int = 2) ->
         raise ConfigurationError(f"{source} is no address of a Redis: {error}") from error
 
 
-class Line:
-    """One connection, for a caller that makes one call at a time: half the cost of redis-py's way a call.
+class DirectConnection:
+    """One connection past redis-py's client, for a caller that makes one call at a time: half the cost of a call.
 
     Connects at the first call, and again after an error of the connection, which passes to the caller.
     """
@@ -111,37 +108,37 @@ class Line:
             self._pool.release(link)
 
 
-class Lines:
-    """As many lines as callers speak at once; each keeps its connection for the next one.
+class DirectPool:
+    """As many direct connections as callers speak at once; each is kept for the next caller.
 
-    A line is not looked at before it is used, as redis-py's pool does: what is sent here may be sent again.
+    None is looked at before it is used, as redis-py's pool does: what is sent here may be sent again.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._idle: deque[Line] = deque()
+        self._idle: deque[DirectConnection] = deque()
 
     def execute_command(self, *words: Any) -> Any:
-        """As a line does."""
-        line = self._take()
+        """As a direct connection does."""
+        one = self._take()
         try:
-            return line.execute_command(*words)
+            return one.execute_command(*words)
         finally:
-            self._idle.append(line)
+            self._idle.append(one)
 
     def execute_together(self, *commands: Sequence[Any]) -> list[Any]:
-        """As a line does."""
-        line = self._take()
+        """As a direct connection does."""
+        one = self._take()
         try:
-            return line.execute_together(*commands)
+            return one.execute_together(*commands)
         finally:
-            self._idle.append(line)
+            self._idle.append(one)
 
-    def _take(self) -> Line:
+    def _take(self) -> DirectConnection:
         try:
             return self._idle.pop()
         except IndexError:
-            return Line(self._client)
+            return DirectConnection(self._client)
 
 
 def _reply(link: Any) -> Any:
@@ -166,8 +163,8 @@ def call(client: Client, *words: Any) -> Any:
 
 
 def take(pool: Pool) -> Any:
-    """Return a connected connection of a pool. redis-py 5 wants to be told for which command."""
-    return pool.get_connection(*_NAMED)
+    """Return a connected connection of a pool."""
+    return pool.get_connection("EVALSHA") if _WANTS_COMMAND_NAME else pool.get_connection()
 
 
 def replies(pipeline: Any) -> list[Any]:
@@ -198,11 +195,17 @@ def address(settings: Settings) -> str:
 
 
 def location(connection: Client) -> tuple[str, int]:
-    """Return host (or socket path) and port (0 for a socket) of a client, for messages."""
+    """Return host (or socket path) and port (0 for a socket) of a client."""
     options = connection.connection_pool.connection_kwargs
     if "path" in options:
         return str(options["path"]), 0
     return str(options.get("host", "localhost")), int(options.get("port", 6379))
+
+
+def place(connection: Client) -> str:
+    """Return the same as people write it: host:port, or the socket's path."""
+    host, port = location(connection)
+    return f"{host}:{port}" if port else host
 
 
 def start_embedded(connection: Client, is_over: Callable[[], bool]) -> bool:
@@ -233,7 +236,7 @@ def _pool_of_alias(alias: str, options: dict[str, Any]) -> Pool:
         raise ConfigurationError(
             f"SIDEKICK['REDIS'] names the cache {alias!r}, whose backend is not django-redis'."
         ) from error
-    kept = {name: v for name, v in shared.connection_kwargs.items() if not name.startswith(_OWN)}
+    kept = {name: v for name, v in shared.connection_kwargs.items() if not name.startswith(_POOLS_OWN_OPTIONS)}
     kwargs = {**kept, **options}
     if isinstance(shared, SentinelConnectionPool):
         make: Any = SentinelConnectionPool

@@ -51,7 +51,7 @@ class Program(NamedTuple):
 
 def leave_to_others(*, leave: bool = True) -> None:
     """Have no autostart in this process, nor in what it forks: of a worker's processes one is enough."""
-    global _tried  # noqa: PLW0603 see autostart()
+    global _tried  # see autostart()
     _tried = leave
 
 
@@ -61,7 +61,7 @@ def autostart(host: str, port: int, is_over: Callable[[], bool] = _never) -> boo
     Only with DEBUG on, only at 127.0.0.1:6379, only without REDIS_URL and SIDEKICK['REDIS'], never in checks
     and migrations. Return True if a server answers now.
     """
-    global _tried  # noqa: PLW0603 one try for each process
+    global _tried  # one try for each process
     if _tried or not _may_start(host, port):
         return False
     _tried = True

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.look import Command, Question
-from django_sidekick.broker.numbers import count, pairs_in
+from django_sidekick.broker.replies import count, pairs_in
 
 MINUTES = (60, 120, 240, 480, 1440, 2880, 4320)
 """The periods of metrics: by the minute up to 8 h, by ten minutes up to 72 h."""

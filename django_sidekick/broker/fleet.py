@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django_sidekick.broker import scripts
 from django_sidekick.broker.keys import PROCESS_TTL_S, Keys
 from django_sidekick.broker.look import Command, Question
-from django_sidekick.broker.numbers import count, names_in, pairs_in
+from django_sidekick.broker.replies import count, names_in, pairs_in
 from django_sidekick.wire import codec
 from django_sidekick.wire.payload import scrub
 from django_sidekick.wire.shown import read, word
@@ -142,21 +142,21 @@ def _process(identity: str, reply: list[Any]) -> Process:
     threads = count(concurrency) or _whole(info.get("concurrency"))
     labels = info.get("labels")
     return Process(
-        identity,
-        word(info.get("hostname")),
-        word(info.get("pid")),
-        word(info.get("tag")),
-        tuple(map(word, labels[:20])) if isinstance(labels, list) else (),
-        _reads(info, threads),
-        threads,
-        count(busy),
-        count(rss) * _KIB if count(rss) else None,
-        count(rtt_us) / _US if count(rtt_us) else None,
-        _epoch_s(beat),
-        _epoch_s(info.get("started_at")),
-        word(info.get("version")),
-        quiet == b"true",
-        info.get("embedded") is True,
+        identity=identity,
+        hostname=word(info.get("hostname")),
+        pid=word(info.get("pid")),
+        tag=word(info.get("tag")),
+        labels=tuple(map(word, labels[:20])) if isinstance(labels, list) else (),
+        reads=_reads(info, threads),
+        threads=threads,
+        busy=count(busy),
+        rss_bytes=count(rss) * _KIB if count(rss) else None,
+        rtt_s=count(rtt_us) / _US if count(rtt_us) else None,
+        beat_s=_epoch_s(beat),
+        started_at_s=_epoch_s(info.get("started_at")),
+        version=word(info.get("version")),
+        is_quiet=quiet == b"true",
+        is_embedded=info.get("embedded") is True,
     )
 
 

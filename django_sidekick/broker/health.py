@@ -1,8 +1,7 @@
-"""What checks ask of the server, quickly, and of addresses."""
+"""What checks ask of the server, quickly, and where it is."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -26,8 +25,8 @@ class ServerHealth(NamedTuple):
     policy: str
 
 
-def look(settings: Settings, *, timeout_s: float) -> ServerHealth | None:
-    """Ask the server; None if it does not answer in time."""
+def server_health(settings: Settings, *, timeout_s: float) -> ServerHealth | None:
+    """Return what the server says of itself; None if it does not answer in time."""
     client = connection.client(settings, socket_timeout_s=timeout_s)
     try:
         info = client.info()
@@ -42,9 +41,7 @@ def look(settings: Settings, *, timeout_s: float) -> ServerHealth | None:
 
 def address_of(settings: Settings) -> str:
     """Return where Redis is. Raise ConfigurationError if the settings name no such place."""
-    client = connection.client(settings, socket_timeout_s=1.0)
-    host, port = connection.location(client)
-    return f"{host}:{port}"
+    return connection.place(connection.client(settings, socket_timeout_s=1.0))
 
 
 def places(cache: Mapping[str, Any]) -> set[tuple[str, int, int]]:
@@ -69,14 +66,6 @@ def places(cache: Mapping[str, Any]) -> set[tuple[str, int, int]]:
 
 
 def places_of(settings: Settings) -> set[tuple[str, int, int]]:
-    """Return the same of where the jobs are, by alias or URL."""
+    """Return, as places() does, where the jobs are: by the alias or the URL of the settings."""
     where = connection.address(settings)
     return places({"LOCATION": where} if "://" in where else django_settings.CACHES[where])
-
-
-def is_asked_for(tag: str) -> bool:
-    """Tell whether the command line names this tag of checks."""
-    words = sys.argv[1:]
-    named = {f"--tag={tag}", f"-t{tag}"} & set(words)
-    pairs = set(zip(words, words[1:], strict=False))
-    return bool(named or {("--tag", tag), ("-t", tag)} & pairs)

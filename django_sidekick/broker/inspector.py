@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from django_sidekick.broker import queues
 from django_sidekick.broker.broker import Broker
 from django_sidekick.broker.connection import Client, replies
 from django_sidekick.broker.lag import Lag, lag
@@ -13,7 +14,7 @@ from django_sidekick.broker.look import Look, answer, as_it_came
 from django_sidekick.broker.moving import EventOf, Hand, Move, Mover, Source, no_event, to_time
 from django_sidekick.broker.numbers import Numbers, numbers
 from django_sidekick.broker.whereabouts import Found, Location, seek
-from django_sidekick.exceptions import OtherKind
+from django_sidekick.exceptions import WrongType
 
 _BAR = ("processed", "failed", "busy", "enqueued", "retry", "schedule", "dead")
 
@@ -55,15 +56,12 @@ class Inspector:
         return {_text(name) for name in self._client.smembers(self._keys.paused)}
 
     def pause(self, queue: str) -> bool:
-        """Let no worker take anything from a queue until resume(). Return False if it is paused already.
-
-        Holds from the next fetch on; what has been fetched runs. Sidekiq Pro's workers heed the same set.
-        """
-        return bool(self._client.sadd(self._keys.paused, queue))
+        """Let no worker take anything from a queue until resume(). Return False if it is paused already."""
+        return bool(self._client.execute_command(*queues.pause(self._keys, queue)))
 
     def resume(self, queue: str) -> bool:
         """Let workers take from a queue again, within 2 s. Return False if it was not paused."""
-        return bool(self._client.srem(self._keys.paused, queue))
+        return bool(self._client.execute_command(*queues.resume(self._keys, queue)))
 
     def find(self, jid: str) -> Location | None:
         """Return where a job is, or None. Bounded: 100,000 members of each queue and set, in slices."""
@@ -123,7 +121,7 @@ class Inspector:
         mover = Mover(self._broker.settings, self._keys, self._run, self._event_of)
         moved = mover.move(Source(found.key, "list" if found.kind == "queue" else "zset"), [move])
         if moved.refused:
-            raise OtherKind(
+            raise WrongType(
                 f"{move.key} holds something else than a {move.kind}, or {self._keys.queues} no set of "
                 f"names of queues; the job stays in {found.key}.",
                 key=str(move.key), stays_in=found.key,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.look import Question
-from django_sidekick.broker.numbers import count
+from django_sidekick.broker.replies import count
 
 
 class Lag(NamedTuple):

@@ -63,7 +63,7 @@ class Look:
             named = [list(map(as_it_came, some)) for some in (keys, words)]
             return broker.run(self.client, name, *named)
         except (redis.RedisError, OSError) as error:
-            raise self._away(error) from error
+            raise self._unavailable(error) from error
 
     def change(self, commands: Sequence[Command]) -> list[Any]:
         """Carry out all these commands in one MULTI and return their replies. Raise BrokerUnavailable as ask() does.
@@ -73,7 +73,7 @@ class Look:
         try:
             return _piped(self.client, commands, transaction=True)
         except (redis.RedisError, OSError) as error:
-            raise self._away(error) from error
+            raise self._unavailable(error) from error
 
     def _send(self, commands: list[Command]) -> list[Any]:
         if not commands:
@@ -81,18 +81,16 @@ class Look:
         try:
             replies: list[Any] = _piped(self.client, commands)
         except (redis.RedisError, OSError) as error:
-            raise self._away(error) from error
+            raise self._unavailable(error) from error
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, redis.ResponseError) and not _is_expected(command, reply):
-                raise self._away(reply)
+                raise self._unavailable(reply)
         return replies
 
-    def _away(self, error: Exception) -> BrokerUnavailable:
-        host, port = connection.location(self.client)
+    def _unavailable(self, error: Exception) -> BrokerUnavailable:
         if isinstance(error, redis.ResponseError):
-            return BrokerUnavailable(f"Redis at {host}:{port} refuses: {error}", reason=str(error))
-        where = f"{host}:{port}"
-        return BrokerUnavailable(f"Redis at {where} is away: {error}", reason=str(error), where=where)
+            return BrokerUnavailable.refused(error)
+        return BrokerUnavailable.away(connection.place(self.client), error)
 
 
 def answer(client: connection.Client, question: Question) -> Any:
@@ -121,7 +119,7 @@ def _piped(
 
 
 def as_it_came(word: Any) -> Any:
-    """Return a name of numbers.names_in() as the bytes that Redis knows, and anything else as it is.
+    """Return a name of replies.names_in() as the bytes that Redis knows, and anything else as it is.
 
     Other lone surrogates go as bytes that nobody's name has.
     """
@@ -139,7 +137,7 @@ def get_look() -> Look:
 
 
 @cache
-def _look(settings: Settings, pid: int) -> Look:  # noqa: ARG001 a forked child needs its own
+def _look(settings: Settings, pid: int) -> Look:  # a forked child needs its own
     return Look(settings)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from django_sidekick.broker import burial
 from django_sidekick.broker.keys import Keys
-from django_sidekick.broker.settling import room
+from django_sidekick.broker.settling import stream_bound
 from django_sidekick.conf import Settings
 from django_sidekick.wire import codec
 from django_sidekick.wire.outcome import FollowUp
@@ -93,7 +93,7 @@ def queue_of(payload: dict[str, Any]) -> str:
     return queue if isinstance(queue, str) and queue and scrub(queue) == queue else "default"
 
 
-def no_event(moves: Sequence[Move]) -> bytes:  # noqa: ARG001 an EventOf
+def no_event(moves: Sequence[Move]) -> bytes:  # an EventOf
     """Write no event."""
     return b""
 
@@ -146,7 +146,7 @@ class Mover:
     def _words(self, source: Source, moves: list[Move]) -> tuple[list[str], list[Any]]:
         places = {(m.key, m.kind, _name(m)) for m in moves if m.key}
         targets = {place: number for number, place in enumerate(sorted(places), 1)}
-        words: list[Any] = [source.kind, self._event_of(moves), room(self._settings), len(targets)]
+        words: list[Any] = [source.kind, self._event_of(moves), stream_bound(self._settings), len(targets)]
         for _, kind, name in targets:
             words += (kind, name)
         words.append(len(moves))

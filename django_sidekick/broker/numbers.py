@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.look import Question
+from django_sidekick.broker.replies import count, names_in
 
 
 class Numbers(NamedTuple):
@@ -40,22 +41,3 @@ def numbers(keys: Keys) -> Question:
     enqueued = sum(map(count, sizes[: len(queues)]))
     busy = sum(map(count, sizes[len(queues) :]))
     return Numbers(processed, failed, busy, enqueued, retries, scheduled, dead)
-
-
-def count(reply: Any) -> int:
-    """Return a reply as a number from 0; 0 for nothing, an error, or what is no number."""
-    if isinstance(reply, bytes):
-        return int(reply) if reply.isdigit() and len(reply) < 19 else 0
-    return reply if isinstance(reply, int) else 0
-
-
-def names_in(reply: Any) -> list[str]:
-    """Return the members of a set of names, sorted; [] for an error."""
-    if isinstance(reply, Exception) or not reply:
-        return []
-    return sorted(name.decode(errors="surrogateescape") for name in reply)
-
-
-def pairs_in(reply: Any) -> list[tuple[bytes, bytes]]:
-    """Return the fields of a hash with their values; [] for an error."""
-    return list(zip(reply[::2], reply[1::2], strict=True)) if isinstance(reply, list) else []

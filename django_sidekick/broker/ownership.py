@@ -14,7 +14,7 @@ import redis
 
 from django_sidekick.broker import connection, scripts, settling
 from django_sidekick.broker.broker import run
-from django_sidekick.broker.connection import Client, Line
+from django_sidekick.broker.connection import Client, DirectConnection
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.patience import Patience, is_fenced
 from django_sidekick.broker.recovery import ENDS, GOES_ON, LEASE_S, REMEMBER_S, SLICE
@@ -48,7 +48,7 @@ class Ownership:
         self.keys = Keys(settings.key_prefix)
         self.queues = tuple(queues)
         self.client = connection.worker_client(settings)
-        self.leader = Line(connection.worker_client(settings))
+        self.leader = DirectConnection(connection.worker_client(settings))
         self.patience = Patience(self.client)
         self.sequence = 0
         self.oldest_tag = 0
@@ -126,8 +126,8 @@ class Ownership:
             self.wait.is_in_doubt()
         if any(answer.moved is not None or not batch for answer in missed):
             batch += self.fetch(order, 0, [], identity=identity)
-            turn = {index: number for number, index in enumerate(order)}
-            batch.sort(key=lambda delivery: turn.get(queue_index(delivery.tag), len(turn)))
+            rank = {index: number for number, index in enumerate(order)}
+            batch.sort(key=lambda delivery: rank.get(queue_index(delivery.tag), len(rank)))
         elif answers:
             self.wait.settled()
         return batch
@@ -190,7 +190,7 @@ class Ownership:
         self.leader.close()
         self.client.close()
 
-    def _run(self, client: Client | Line, name: str, keys: list[str], words: list[Any]) -> Any:
+    def _run(self, client: Client | DirectConnection, name: str, keys: list[str], words: list[Any]) -> Any:
         return self.patience.call(lambda: run(client, name, keys, words))
 
     def _batch(self, reply: list[bytes]) -> list[Delivery]:

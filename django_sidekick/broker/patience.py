@@ -40,6 +40,11 @@ REFUSALS = (redis.RedisError,)
 """What passes out of Patience.call() where there is a deadline, beside its own two: Redis is there, and says no."""
 
 
+def never() -> bool:
+    """Return False."""
+    return False
+
+
 def is_fenced(error: redis.RedisError) -> bool:
     """Tell whether a script refused because recovery has taken this process' jobs."""
     return str(error).startswith("FENCED")
@@ -54,8 +59,8 @@ class Absence:
 
     is_told_by_supervisor = False
 
-    def __init__(self, host: str, port: int) -> None:
-        self._host, self._port = host, port
+    def __init__(self, where: str) -> None:
+        self._where = where
         self._waiting: set[int] = set()
         self._since = 0.0
         self._warned_at = float("-inf")
@@ -73,15 +78,13 @@ class Absence:
                 return
             self._warned_at = now
             self._has_warned = True
-        logger.warning(
-            "Redis at %s:%s is away (%s): waiting. Nothing is lost.", self._host, self._port, error
-        )
+        logger.warning("Redis at %s is away (%s): waiting. Nothing is lost.", self._where, error)
 
     def met(self) -> None:
         """Note that the server has answered this thread; say so if it was the last that waited."""
         if self._waiting and self._leave():
             away_s = time.monotonic() - self._since
-            logger.warning("Redis at %s:%s is back after %.1f s.", self._host, self._port, away_s)
+            logger.warning("Redis at %s is back after %.1f s.", self._where, away_s)
 
     def given_up(self) -> None:
         """Note that this thread waits no longer."""
@@ -99,7 +102,7 @@ class Absence:
 
 
 absence_of = cache(Absence)
-"""Returns this process' only one for a server: host, port."""
+"""Return this process' only one for a server, by its place."""
 
 
 class Patience:
@@ -109,12 +112,12 @@ class Patience:
     """
 
     def __init__(self, client: Client) -> None:
-        self.host, self.port = connection.location(client)
-        self.absence = absence_of(self.host, self.port)
+        self._where = connection.place(client)
+        self.absence = absence_of(self._where)
         self._client = client
         self._end_at = float("inf")
-        self.is_pointless: Callable[[], bool] = bool
-        """Asked at each pause: whether to fail at once, as after give_up(). bool() is False."""
+        self.is_pointless: Callable[[], bool] = never
+        """Asked at each pause: whether to fail at once, as after give_up()."""
 
     def give_up(self, after_s: float = 0.0) -> None:
         """Let every waiting and later call fail when Redis is still away then: the process ends.
@@ -169,6 +172,5 @@ class Patience:
         if is_over:
             if deadline is None:
                 self.absence.given_up()
-            where = f"{self.host}:{self.port}"
-            raise BrokerUnavailable(f"Redis at {where} is away: {error}", reason=str(error), where=where) from error
+            raise BrokerUnavailable.away(self._where, error) from error
         time.sleep(pause_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django_sidekick.broker.connection import Lines
+from django_sidekick.broker.connection import DirectPool
 
 MANY = 100
 """Jobs from which a transaction is faster than the script."""
@@ -16,7 +16,7 @@ def suits(keys: Sequence[str], words: Sequence[Any]) -> bool:
     return len(keys) == 4 and not words[2] and words[4] >= MANY
 
 
-def push_together(lines: Lines, keys: Sequence[str], words: Sequence[Any]) -> bool:
+def push_together(pool: DirectPool, keys: Sequence[str], words: Sequence[Any]) -> bool:
     """Push all jobs of one queue in one transaction and one round trip. Return True if that was done.
 
     Otherwise they are not pushed, or were pushed before, or Redis objects to something: the script can tell.
@@ -27,7 +27,7 @@ def push_together(lines: Lines, keys: Sequence[str], words: Sequence[Any]) -> bo
     """
     token, queues, _, queue = keys
     life_s, _, _, name, _, *texts, _ = words
-    replies = lines.execute_together(
+    replies = pool.execute_together(
         ("WATCH", token),
         ("EXPIRE", token, life_s),
         ("MULTI",),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django_sidekick.broker import fleet
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.look import MOST_READ, Command, Question
-from django_sidekick.broker.numbers import count, names_in
+from django_sidekick.broker.replies import count, names_in
 from django_sidekick.wire.payload import read_time_s
 from django_sidekick.wire.shown import digest, read
 
@@ -59,7 +59,7 @@ def queues(
     names = everyone[: fleet.MOST_LISTED]
     known = sorted({*pushed, *paused})
     meant = [name for name in known if takes(name)]
-    first = (min(page, max(-(-len(meant) // rows), 1)) - 1) * rows
+    first = _first_of(page, rows, len(meant))
     listed = meant[first : first + rows]
     commands: list[Command] = []
     for name in listed:
@@ -89,7 +89,7 @@ def waiting(keys: Keys, name: str, page: int, rows: int) -> Question:
     """Ask for a page of Waiting, pages from 1, the last one for any beyond it, in two round trips."""
     length, is_paused = yield [("LLEN", keys.queue(name)), ("SISMEMBER", keys.paused, name)]
     total = count(length)
-    first = (min(page, max(-(-total // rows), 1)) - 1) * rows
+    first = _first_of(page, rows, total)
     texts = []
     if total:
         texts = _reversed((yield [_slice(keys, name, first, rows)])[0])
@@ -112,6 +112,12 @@ def nearest(keys: Keys, name: str) -> Question:
         more = max(1, min(MOST_READ - _SAMPLE, fit))
         texts = texts + _reversed((yield [_slice(keys, name, _SAMPLE, more)])[0])
     return Waiting(texts, 1, count(length), count(is_paused) == 1)
+
+
+def _first_of(page: int, rows: int, total: int) -> int:
+    """Return how many rows stand before a page, or before the last one if there is no such page."""
+    pages = max(-(-total // rows), 1)
+    return (min(page, pages) - 1) * rows
 
 
 def _slice(keys: Keys, name: str, first: int, rows: int) -> Command:
@@ -155,14 +161,17 @@ def text_name(position: int, text: bytes) -> str:
     return f"{position}|{digest(text)}"
 
 
-def pause(keys: Keys, name: str) -> list[Command]:
-    """Return what lets no worker take from a queue; its reply is 0 if it was paused before."""
-    return [("SADD", keys.paused, name)]
+def pause(keys: Keys, name: str) -> Command:
+    """Return the command that lets no worker take from a queue; its reply is 0 if it was paused before.
+
+    Holds from the next fetch on; what has been fetched runs. Sidekiq Pro's workers heed the same set.
+    """
+    return ("SADD", keys.paused, name)
 
 
-def resume(keys: Keys, name: str) -> list[Command]:
-    """Return what lets workers take from a queue again, within 2 s; its reply is 0 if it was not paused."""
-    return [("SREM", keys.paused, name)]
+def resume(keys: Keys, name: str) -> Command:
+    """Return the command that lets workers take from a queue again, within 2 s; its reply is 0 if it was not paused."""
+    return ("SREM", keys.paused, name)
 
 
 def _age_s(reply: Any, now_s: float) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from django_sidekick.broker.look import MOST_READ, Look, Question
-from django_sidekick.broker.numbers import count
+from django_sidekick.broker.replies import count
 from django_sidekick.wire.shown import digest, read
 
 MOST_SEARCHED = 100_000

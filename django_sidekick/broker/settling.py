@@ -20,7 +20,7 @@ def words_of(
 ) -> list[Any]:
     """Return ARGV as settle() in settle.lua reads it; add the keys that it will touch to `script_keys`."""
     moving = [o for o in finished if o[0] not in _NOTHING_MOVES or o[8]]
-    moving.sort(key=_turn)
+    moving.sort(key=_settling_order)
     plain = [o[1][0] for o in finished if o[0] in _NOTHING_MOVES and not o[8]]
     words: list[Any] = [*_bound(events, settings, keys, script_keys), len(plain), *plain, len(moving)]
     for outcome in moving:
@@ -33,7 +33,7 @@ def words_of(
     return words
 
 
-def _turn(outcome: Outcome) -> int:
+def _settling_order(outcome: Outcome) -> int:
     """What is released goes back to the front one by one: the last of them first."""
     return -outcome.delivery.tag if outcome.kind == "released" else 0
 
@@ -48,7 +48,7 @@ def _bound(events: bytes, settings: Settings, keys: Keys, script_keys: list[str]
     return [how, events, limit, keys.events_bytes, keys.events_dropped]
 
 
-def room(settings: Settings) -> int:
+def stream_bound(settings: Settings) -> int:
     """Return at how many bytes the stream is full for events that cannot wait: of pushes, and of acts by hand.
 
     With a throttle, which drops nothing, never.
@@ -56,7 +56,7 @@ def room(settings: Settings) -> int:
     return NO_BOUND if settings.history_overflow == "throttle" else settings.history_stream_max_mib * MIB
 
 
-def event(keys: Keys, blob: bytes) -> tuple[FollowUp, ...]:
+def event_commands(keys: Keys, blob: bytes) -> tuple[FollowUp, ...]:
     """Return the commands that write one job's event by itself, for what is settled on behalf of the dead.
 
     Not bounded: they are as few as the jobs that a dead process held.

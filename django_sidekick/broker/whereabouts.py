@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from django_sidekick.broker import scripts
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.look import Command, Question
-from django_sidekick.broker.numbers import names_in
+from django_sidekick.broker.replies import names_in
 from django_sidekick.wire.payload import read_time_s
 from django_sidekick.wire.shown import read
 
@@ -146,10 +146,8 @@ class _Search:
                     told = self._told.get(jid)
                     since_s = told.since_s if told and told.process == identity else None
                     key, queue = self._keys.inflight(identity), _text_field(payload, "queue")
-                    self._place(
-                        jid,
-                        Location("busy", key, raw, payload, None, queue, None, None, identity, since_s),
-                    )
+                    place = Location("busy", key, raw, payload, queue=queue, process=identity, since_s=since_s)
+                    self._place(jid, place)
 
     def read_beats(self, hashes: Iterable[tuple[str, Any]]) -> None:
         """What processes said of their threads: the only trace of a job that Ruby runs."""
@@ -158,9 +156,8 @@ class _Search:
                 for jid, payload, run_at in self._told_by(raw):
                     since_s = float(run_at) if type(run_at) is int else read_time_s(run_at)
                     key, queue = self._keys.work(identity), _text_field(payload, "queue")
-                    self._told[jid] = Location(
-                        "busy", key, b"", payload, None, queue, None, None, identity, since_s
-                    )
+                    place = Location("busy", key, b"", payload, queue=queue, process=identity, since_s=since_s)
+                    self._told[jid] = place
 
     def found(self) -> Found:
         for jid in self._missing & self._told.keys():
@@ -193,11 +190,9 @@ class _Search:
 def _on(shelf: _Shelf, raw: bytes, payload: dict[str, Any], index: int, score: Any) -> Location:
     if shelf.kind == "queue":
         position = max(shelf.size - index, 1)
-        return Location("queue", shelf.key, raw, payload, None, shelf.name, position, shelf.size)
+        return Location("queue", shelf.key, raw, payload, queue=shelf.name, position=position, size=shelf.size)
     queue = _text_field(payload, "queue")
-    return Location(
-        shelf.kind, shelf.key, raw, payload, float(score), queue, None, shelf.size
-    )
+    return Location(shelf.kind, shelf.key, raw, payload, float(score), queue, size=shelf.size)
 
 
 def _texts(jid: str) -> set[bytes]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from django import forms
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ValidationError
 from django.db import router, transaction
 from django.http import HttpRequest
 from django.utils.translation import pgettext_lazy
 
+from django_sidekick.exceptions import SidekickError
 from django_sidekick.history.arguments import text
 from django_sidekick.models import JobRecord
 
@@ -58,6 +61,18 @@ def repeated(request: HttpRequest) -> list[tuple[str, str]]:
         if name not in ("csrfmiddlewaretoken", "post")
         for value in values
     ]
+
+
+def time_asked_s(request: HttpRequest, otherwise: str) -> float:
+    """Return the time that a reschedule's form names, in the user's zone, as epoch seconds.
+
+    Raise SidekickError, which says `otherwise`, if it names none.
+    """
+    try:
+        at_s: float = forms.DateTimeField().clean(request.POST.get("at", "")).timestamp()
+    except (ValidationError, OverflowError, ValueError):
+        raise SidekickError(otherwise) from None
+    return at_s
 
 
 def log(request: HttpRequest, act: Act, what: str, *, object_id: str = "") -> int:

@@ -27,11 +27,6 @@ class Row(NamedTuple):
     job: Shown
     run_time_s: float | None
 
-    @property
-    def call(self) -> dict[str, Any]:
-        """Return its arguments as sk_args takes them."""
-        return {"args": self.job.args, "kwargs": self.job.kwargs}
-
 
 class BusyPage(LivePage):
     """Running jobs, the longest run first. `?q=` filters them; `?process=` shows those of one identity."""

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from django_sidekick.dashboard import acts
 from django_sidekick.dashboard.acts import Act
@@ -62,6 +63,20 @@ class ErrandPage(LivePage):
         finally:
             acts.log_more(errand.entry or 0, errand.done - before)
         return errand, None if errand.is_over else self._progress(act, errand, trouble)
+
+    def tell(self, level: int, count: int, text: str) -> None:
+        """Say what has become of so many jobs; nothing of none."""
+        if count:
+            messages.add_message(self.request, level, text % {"count": figure(count)})
+
+    def tell_refused(self, count: int) -> None:
+        """Say how many jobs stay where they are; nothing of none."""
+        text = ngettext(
+            "%(count)s job stays: it is no job, or its queue's key holds something else.",
+            "%(count)s jobs stay: they are no jobs, or their queues' keys hold something else.",
+            count,
+        )
+        self.tell(messages.ERROR, count, text)
 
     def _progress(self, act: Act, errand: Errand, trouble: str) -> HttpResponse:
         """Return the page that says how far it has come; its form goes on, by itself unless there is trouble."""

@@ -6,9 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from django import forms
 from django.contrib import messages
-from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
@@ -21,8 +19,8 @@ from django_sidekick.dashboard import acts, frames, jobacts, table
 from django_sidekick.dashboard.acts import ACTS, Act
 from django_sidekick.dashboard.call import as_call
 from django_sidekick.dashboard.life import life
-from django_sidekick.dashboard.memory import find_record, recall
 from django_sidekick.dashboard.page import LivePage
+from django_sidekick.dashboard.recall import find_record, recall
 from django_sidekick.dashboard.show import figure, text
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.models import JobAttempt, JobRecord
@@ -130,7 +128,9 @@ class JobPage(LivePage):
         if act.name == "run_again":
             self._run_again(act)
             return None
-        at_s = self._at_s() if act.name == "reschedule" else None
+        at_s = None
+        if act.name == "reschedule":
+            at_s = acts.time_asked_s(self.request, _("Enter the time to which the job is to be rescheduled."))
         carried = jobacts.carry_out(act, [self.jid], at_s)
         if trouble := carried.trouble or carried.refused.get(self.jid):
             raise SidekickError(trouble)
@@ -163,13 +163,6 @@ class JobPage(LivePage):
     def _name(self) -> str:
         record, _error = recall(lambda alias: find_record(alias, self.jid), None)
         return record.job_class if record else ""
-
-    def _at_s(self) -> float:
-        try:
-            at_s: float = forms.DateTimeField().clean(self.request.POST.get("at", "")).timestamp()
-        except (ValidationError, OverflowError, ValueError):
-            raise SidekickError(_("Enter the time to which the job is to be rescheduled.")) from None
-        return at_s
 
 
 def _recall(alias: str, jid: str, *, is_live: bool) -> Recalled:

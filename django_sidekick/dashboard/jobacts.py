@@ -19,17 +19,18 @@ from django_sidekick.broker.whereabouts import Found, Location, seek
 from django_sidekick.conf import get_settings
 from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.errand import came_since
-from django_sidekick.dashboard.memory import can_be_kept, recall
+from django_sidekick.dashboard.recall import can_be_kept, recall
 from django_sidekick.dashboard.sentences import sentence
 from django_sidekick.exceptions import BrokerUnavailable, SidekickError
 from django_sidekick.feature import load_features
 from django_sidekick.history.arguments import REDACTED
-from django_sidekick.jobs.calls import plain
+from django_sidekick.jobs.calls import with_defaults
 from django_sidekick.jobs.enqueue import enqueue
 from django_sidekick.jobs.moved import inspector_for
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.jobs.request import Request
 from django_sidekick.models import JobRecord
+from django_sidekick.wire.arguments import holds
 from django_sidekick.wire.serializers import KIND
 
 SEARCH_S = 0.5
@@ -141,17 +142,17 @@ def payload_of(record: JobRecord) -> dict[str, Any] | None:
     job_class = JOBS.get(record.job_class)
     if not isinstance(record.args, list) or getattr(job_class, "redact", None):
         return None
-    if _holds([record.args, record.kwargs], lambda value: value == REDACTED):  # by a rule that is no more
+    if holds([record.args, record.kwargs], lambda value: value == REDACTED):  # by a rule that is no more
         return None
     fields: dict[str, Any] = {"retry": True}
     if job_class:
-        fields = dict(plain(job_class).recipe.fields)
+        fields = dict(with_defaults(job_class).recipe.fields)
     fields |= {"class": record.job_class, "queue": record.queue, "args": record.args}
     if isinstance(record.kwargs, dict) and record.kwargs:
         fields["kwargs"] = record.kwargs
     if isinstance(record.tags, list) and record.tags:
         fields["tags"] = record.tags
-    if _holds([record.args, record.kwargs], lambda value: isinstance(value, dict) and KIND in value):
+    if holds([record.args, record.kwargs], lambda value: isinstance(value, dict) and KIND in value):
         fields["sk_encoded"] = True
     return fields
 
@@ -179,14 +180,3 @@ def _discard(jids: Sequence[str], at_s: float) -> None:
         ),
         0,
     )
-
-
-def _holds(value: Any, is_it: Callable[[Any], bool]) -> bool:
-    """Tell whether a JSON value, or anything in it at any depth, is what is looked for."""
-    left = [value]
-    while left:
-        item = left.pop()
-        if is_it(item):
-            return True
-        left += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
-    return False

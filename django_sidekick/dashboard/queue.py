@@ -37,11 +37,6 @@ class Row(NamedTuple):
         """Return what stays the same while the job comes nearer."""
         return self.name.partition("|")[2]
 
-    @property
-    def call(self) -> dict[str, Any]:
-        """Return its arguments as sk_args takes them."""
-        return {"args": self.job.args, "kwargs": self.job.kwargs}
-
 
 class QueuePage(QueueActs):
     """100 jobs a page. A filter looks at the next 1,000 to run, and says so where there are more."""

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from django_sidekick.broker import queues
 from django_sidekick.broker.look import Question, get_look
-from django_sidekick.broker.numbers import count
+from django_sidekick.broker.replies import count
 from django_sidekick.dashboard import acts, names
 from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.emptying import emptying
@@ -58,7 +58,7 @@ class QueueActs(ErrandPage):
         look = get_look()
         is_pause = act.name == "pause"
         change = queues.pause if is_pause else queues.resume
-        if not count(look.change(change(look.keys, name))[0]):
+        if not count(look.change([change(look.keys, name)])[0]):
             said = _("Queue %s is paused already.") if is_pause else _("Queue %s is not paused.")
             messages.info(self.request, said % text(name))
             return

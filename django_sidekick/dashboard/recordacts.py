@@ -126,19 +126,14 @@ class RecordActs(ErrandPage):
             acts.log(self.request, act, f"{len(done):,}: {', '.join(done)}")
 
     def _say(self, act: Act, done: int, missed: int, refused: int) -> None:
-        self._tell(messages.SUCCESS, done, _done(act, done))
-        text = ngettext(
-            "%(count)s job stays: it is no job, or its queue's key holds something else.",
-            "%(count)s jobs stay: they are no jobs, or their queues' keys hold something else.",
-            refused,
-        )
-        self._tell(messages.ERROR, refused, text)
+        self.tell(messages.SUCCESS, done, _done(act, done))
+        self.tell_refused(refused)
         text = ngettext(
             "%(count)s job is not where this can be done to it, or was not found in Redis.",
             "%(count)s jobs are not where this can be done to them, or were not found in Redis.",
             missed,
         )
-        self._tell(messages.WARNING, missed, text)
+        self.tell(messages.WARNING, missed, text)
 
     def _say_not_run(self, missed: int, refused: int) -> None:
         text = ngettext(
@@ -146,18 +141,13 @@ class RecordActs(ErrandPage):
             "%(count)s jobs cannot run again: their arguments were not kept.",
             missed,
         )
-        self._tell(messages.WARNING, missed, text)
+        self.tell(messages.WARNING, missed, text)
         text = ngettext(
             "%(count)s job does not run again: a client middleware has refused it.",
             "%(count)s jobs do not run again: a client middleware has refused them.",
             refused,
         )
-        self._tell(messages.ERROR, refused, text)
-
-    def _tell(self, level: int, count: int, text: str) -> None:
-        """Say what has become of so many jobs; nothing of none."""
-        if count:
-            messages.add_message(self.request, level, text % {"count": figure(count)})
+        self.tell(messages.ERROR, refused, text)
 
     def _refuse(self, most: int) -> None:
         text = ngettext(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.templatetags.admin_list import result_headers
@@ -23,19 +22,11 @@ from django_sidekick.dashboard.columns import asked_for
 from django_sidekick.dashboard.drill import Drill, drill
 from django_sidekick.dashboard.show import figure, moment
 from django_sidekick.dashboard.table import Records, count_text
-from django_sidekick.models import JobRecord
 
 MOST_JIDS = 1_000
 """Jobs whose jids begin as is asked that are shown."""
 
 _JID = re.compile("[0-9a-f]{6,}")
-
-
-class Row(NamedTuple):
-    """One job of the list, and its arguments as the filters of the templates take them."""
-
-    record: JobRecord
-    call: Mapping[str, Any]
 
 
 class LastIfUnknown(F):
@@ -93,7 +84,6 @@ class RecordList(ChangeList):
         is_whole = set(self.params) <= {ORDER_VAR}
         self.count_text = count_text(self.paginator, self.root_queryset.db, is_whole=is_whole)
         self.dates = self._dates()
-        self.rows = [Row(r, {"args": r.args, "kwargs": r.kwargs}) for r in self.result_list]
         self.headers = list(result_headers(self))
 
     def get_ordering_field(self, field_name: Any) -> Any:

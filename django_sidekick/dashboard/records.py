@@ -27,7 +27,7 @@ from django_sidekick.dashboard.columns import (
     StateFilter,
     TimeFilter,
 )
-from django_sidekick.dashboard.memory import recall
+from django_sidekick.dashboard.recall import recall
 from django_sidekick.dashboard.recordacts import RecordActs
 from django_sidekick.dashboard.recordlist import RecordList
 from django_sidekick.dashboard.table import BoundedPaginator, Records
@@ -138,7 +138,7 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic a
         return self.change_view(request, object_id)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Show it to who may see jobs."""
+        """Show it to whoever may see jobs."""
         return bool(request.user.has_perm(VIEW))
 
     def has_module_permission(self, request: HttpRequest) -> bool:

@@ -16,8 +16,8 @@ from django_sidekick.broker.look import Question, get_look
 from django_sidekick.broker.whereabouts import Found, seek
 from django_sidekick.dashboard import jobacts, table
 from django_sidekick.dashboard.job import NOWHERE, gap_text
-from django_sidekick.dashboard.memory import find_record, recall
 from django_sidekick.dashboard.page import LivePage
+from django_sidekick.dashboard.recall import find_record, recall
 from django_sidekick.dashboard.recordlist import beginning
 from django_sidekick.models import JobRecord
 from django_sidekick.wire.payload import scrub

@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_sidekick.dashboard.show import figure
-from django_sidekick.exceptions import BrokerUnavailable, EnqueueError, OtherKind, SidekickError
+from django_sidekick.exceptions import BrokerUnavailable, EnqueueError, SidekickError, WrongType
 
 
 def sentence(error: SidekickError) -> str:
@@ -20,7 +20,7 @@ def sentence(error: SidekickError) -> str:
         return _("Redis at %(where)s is away: %(reason)s") % {"where": error.where, "reason": error.reason}
     if isinstance(error, BrokerUnavailable) and error.reason:
         return _("Redis refuses: %(reason)s") % {"reason": error.reason}
-    if isinstance(error, OtherKind):
+    if isinstance(error, WrongType):
         text = _(
             "The key %(key)s, or that of the queues' names, holds something of another kind; the job stays in %(place)s."
         )

@@ -13,7 +13,7 @@ from django_sidekick.broker.sets import Member, Stretch, stretch
 from django_sidekick.dashboard.acts import ACTS
 from django_sidekick.dashboard.filters import Filter
 from django_sidekick.dashboard.paging import ROWS, page_asked, pages
-from django_sidekick.dashboard.set_acts import SetActs
+from django_sidekick.dashboard.setacts import SetActs
 from django_sidekick.dashboard.show import figure
 from django_sidekick.wire.shown import Shown, shown
 
@@ -30,7 +30,6 @@ class Row(NamedTuple):
     name: str
     score: float
     job: Shown
-    call: Mapping[str, Any]
     backtrace: Sequence[str]
     is_late: bool
 
@@ -111,10 +110,9 @@ class SetPage(SetActs):
 
     def _row(self, pair: tuple[Member, Shown]) -> Row:
         member, job = pair
-        call = {"args": job.args, "kwargs": job.kwargs}
         lines = job.backtrace()[:MOST_LINES]
         is_late = self.kept != "dead" and member.score < time.time() - LATE_S
-        return Row(member.name, member.score, job, call, lines, is_late)
+        return Row(member.name, member.score, job, lines, is_late)
 
     def _further(self, shelf: Shelf) -> str:
         """Return the URL that looks at those that come next; '' if there are none."""

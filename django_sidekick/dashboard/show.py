@@ -45,13 +45,16 @@ def literal(value: Any, most: int = MOST_ARGUMENTS) -> str:
 
 
 def arguments(job: Any) -> str:
-    """Return the arguments of a job hash, or a bare list of them, as its call has them: `1, 'a', force=True`.
+    """Return the arguments of a job as its call has them: `1, 'a', force=True`. Cut to 300 characters.
 
-    Cut to 300 characters. An Active Job's own arguments are for wire.shown to find.
+    `job` is a Shown or a JobRecord, a job hash, or a bare list of arguments. An Active Job's own arguments are for
+    wire.shown to find.
     """
     args, kwargs = job, None
     if isinstance(job, Mapping):
         args, kwargs = job.get("args"), job.get("kwargs")
+    elif hasattr(job, "args"):
+        args, kwargs = job.args, job.kwargs
     if args is None and kwargs is None:
         return ""
     pieces: list[str] = []

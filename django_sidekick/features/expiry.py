@@ -68,7 +68,6 @@ def _refuse_expired(payload: dict[str, Any]) -> None:
 class Expiry(Feature):
     """`expires_in` on a class or in set(): the job must begin in time, or it is discarded."""
 
-    name = "expiry"
     options = MappingProxyType({"expires_in": read_limit})
     client_middleware = (stamp_expiry,)
     stamps = ("expiry",)

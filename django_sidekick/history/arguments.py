@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from django_sidekick.conf import Settings
 from django_sidekick.exceptions import DeserializationError
 from django_sidekick.wire import codec, ruby
-from django_sidekick.wire.arguments import DEEPEST
+from django_sidekick.wire.arguments import DEEPEST, holds
 
 REDACTED = "[redacted]"
 UNFIT = re.compile("[\0\ud800-\udfff]")
@@ -83,17 +83,14 @@ class Arguments:
 
 def _is_readable(written: str, value: Any) -> bool:
     """Tell whether json.loads() reads it again, in any stack. Only a long text is looked at: others cannot be odd."""
-    if len(written) > _MOST_DIGITS and _LONG_NUMBER.search(written) and _has_long_number(value):
+    if len(written) > _MOST_DIGITS and _LONG_NUMBER.search(written) and holds(value, _is_long_number):
         return False
     return written.count("[") + written.count("{") <= DEEPEST + 1 or not _is_deeper(value, DEEPEST + 1)
 
 
-def _has_long_number(value: Any) -> bool:
-    """Tell numbers from digits in a text, which may be as many as they like."""
-    if type(value) is int:
-        return bool(abs(value) >= 10**_MOST_DIGITS)
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(map(_has_long_number, inner))
+def _is_long_number(value: Any) -> bool:
+    """Tell a number from a text's digits, which may be as many as they like."""
+    return type(value) is int and abs(value) >= 10**_MOST_DIGITS
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

@@ -120,7 +120,7 @@ class Recorder:
     def _write(self, part: Part) -> None:
         """Write one transaction; nothing if another recorder was there first."""
         old, new = self._cursor, Cursor(part.blobs[-1].position, part.generation)
-        assert old is not None  # noqa: S101 _record has read it
+        assert old is not None  # _record has read it
         is_first: bool | None = None
         if part.prepared is not None:
             try:

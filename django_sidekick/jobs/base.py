@@ -9,10 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ArgumentError
-from django_sidekick.feature import load_features
-from django_sidekick.jobs import options as rules
 from django_sidekick.jobs import registry
 from django_sidekick.jobs.bulk import enqueue_bulk
 from django_sidekick.jobs.calls import (
@@ -21,15 +18,15 @@ from django_sidekick.jobs.calls import (
     PerformNow,
     Prepare,
     SetOptions,
-    plain,
+    with_defaults,
 )
 from django_sidekick.jobs.enqueue import enqueue
 from django_sidekick.jobs.handle import EnqueuedJob
 from django_sidekick.jobs.moments import moment_s, moments_s
-from django_sidekick.jobs.options import Call, call_of
+from django_sidekick.jobs.options import WRITTEN_FIELDS, field_of, mode_of
 from django_sidekick.jobs.request import Request
 from django_sidekick.wire import arguments
-from django_sidekick.wire.payload import read_time_s, said
+from django_sidekick.wire.payload import as_text, read_time_s
 
 
 class BaseJob:
@@ -68,9 +65,6 @@ class BaseJob:
     awaits: ClassVar[bool] = False
     """Whether `perform` is a coroutine function: such jobs run on the process' event loop."""
 
-    _shape: ClassVar[Call]
-    _fields: ClassVar[dict[str, Any]]
-
     payload: dict[str, Any]
 
     set = SetOptions()
@@ -89,7 +83,7 @@ class BaseJob:
     @property
     def jid(self) -> str:
         """The job's id: 24 hex digits, unless somebody has pushed another."""
-        return said(self.payload.get("jid", ""))
+        return as_text(self.payload.get("jid", ""))
 
     @property
     def attempt(self) -> int:
@@ -136,36 +130,7 @@ class BaseJob:
             call if type(call) is tuple else tuple(_listed(call, f"calls[{index}]"))
             for index, call in enumerate(calls)
         ]
-        return enqueue_bulk(plain(cls), listed, moments_s(at, spread, len(listed)))
-
-    @classmethod
-    def _call(cls) -> Call:
-        call = cls.__dict__.get("_shape")
-        if call is None:
-            perform = getattr(cls, "perform", None)
-            if perform is None:
-                raise TypeError(f"{cls.__qualname__} has no perform(): it is abstract.")
-            cls._shape = call = call_of(perform)
-        return call
-
-    @classmethod
-    def _template(cls) -> dict[str, Any]:
-        """The fields that all payloads of the class begin with, in Sidekiq's order."""
-        template = cls.__dict__.get("_fields")
-        if template is None:
-            template = {"retry": rules.field_of("retry", cls.retry), "queue": "default"}
-            defaults = {"retry_for": None, "retry_queue": None, "dead": True, "tags": (), "backtrace": False}
-            for name, default in defaults.items():
-                if (value := getattr(cls, name)) != default:
-                    template[name] = rules.field_of(name, value)
-            for feature in load_features(get_settings()):
-                template |= {
-                    name: rules.field_of(name, value)
-                    for name in feature.options
-                    if (value := getattr(cls, name, None)) is not None
-                }
-            cls._fields = template
-        return template
+        return enqueue_bulk(with_defaults(cls), listed, moments_s(at, spread, len(listed)))
 
 
 def perform_all_later(requests: Iterable[Request]) -> list[EnqueuedJob]:
@@ -192,20 +157,20 @@ def push(
     """
     if not isinstance(class_name, str) or not class_name:
         raise ArgumentError("push() needs the name of a class.", path="class_name", value=class_name)
-    if unknown := {"wait", "wait_until", "fields", *rules.WRITTEN_FIELDS} & set(fields) - {"kwargs"}:
+    if unknown := {"wait", "wait_until", "fields", *WRITTEN_FIELDS} & set(fields) - {"kwargs"}:
         raise TypeError(
             f"push() does not take {', '.join(sorted(unknown))}: `at` is a time, other keywords are fields of your own."
         )
-    mode, using = rules.mode_of(fields.pop("enqueue", None)), fields.pop("using", "default")
+    mode, using = mode_of(fields.pop("enqueue", None)), fields.pop("using", "default")
     positional, names = _listed(args, "args"), _named(fields.pop("kwargs", None))
-    payload: dict[str, Any] = {"retry": True, "queue": rules.field_of("queue", queue)}
-    payload |= {name: arguments.dump_value(rules.field_of(name, value), name) for name, value in fields.items()}
+    payload: dict[str, Any] = {"retry": True, "queue": field_of("queue", queue)}
+    payload |= {name: arguments.dump_value(field_of(name, value), name) for name, value in fields.items()}
     payload["args"], named, encoded = arguments.dump_call(positional, names)
     payload["class"] = class_name
     if named:
         payload["kwargs"] = named
     if jid is not None:
-        payload["jid"] = rules.field_of("jid", jid)
+        payload["jid"] = field_of("jid", jid)
     if encoded:
         payload["sk_encoded"] = True
     at_s = moment_s(None, at, time.time(), "at")

@@ -8,12 +8,21 @@ from typing import Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, Unpac
 
 from asgiref.sync import sync_to_async
 
-from django_sidekick.jobs import options as rules
 from django_sidekick.jobs.enqueue import enqueue
 from django_sidekick.jobs.execute import perform_now
 from django_sidekick.jobs.handle import EnqueuedJob
 from django_sidekick.jobs.moments import moment_s
-from django_sidekick.jobs.options import JobOptions
+from django_sidekick.jobs.options import (
+    CALL_OPTIONS,
+    PAYLOAD_OPTIONS,
+    Call,
+    JobOptions,
+    call_of,
+    feature_options,
+    field_of,
+    mode_of,
+    own_fields,
+)
 from django_sidekick.jobs.request import Request
 from django_sidekick.wire import arguments
 from django_sidekick.wire.frame import Frame, frame_of
@@ -36,7 +45,7 @@ class PerformLater:
     def __get__(
         self, instance: object, owner: Callable[[], HasPerform[P, Any]]
     ) -> Callable[P, EnqueuedJob]:
-        return plain(owner).perform_later
+        return with_defaults(owner).perform_later
 
 
 class APerformLater:
@@ -45,7 +54,7 @@ class APerformLater:
     def __get__(
         self, instance: object, owner: Callable[[], HasPerform[P, Any]]
     ) -> Callable[P, Awaitable[EnqueuedJob]]:
-        return plain(owner).aperform_later
+        return with_defaults(owner).aperform_later
 
 
 class PerformNow:
@@ -62,7 +71,7 @@ class PerformNow:
     ) -> Callable[P, R_co]: ...
 
     def __get__(self, instance: object, owner: Any) -> Any:
-        return plain(owner).perform_now
+        return with_defaults(owner).perform_now
 
 
 class Prepare:
@@ -71,7 +80,7 @@ class Prepare:
     def __get__(
         self, instance: object, owner: Callable[[], HasPerform[P, Any]]
     ) -> Callable[P, Request]:
-        return plain(owner).prepare
+        return with_defaults(owner).prepare
 
 
 class SetOptions:
@@ -91,7 +100,7 @@ class SetCall(Generic[P, R_co]):
 
     def __call__(self, **options: Unpack[JobOptions]) -> Configured[P, R_co]:
         """Return the class with these options. Raise TypeError for one that no payload knows."""
-        known = {*rules.PAYLOAD_OPTIONS, *rules.CALL_OPTIONS, *rules.feature_options()}
+        known = {*PAYLOAD_OPTIONS, *CALL_OPTIONS, *feature_options()}
         if unknown := set(options) - known:
             raise TypeError(
                 f"set() does not know {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}. "
@@ -145,7 +154,7 @@ class Configured(Generic[P, R_co]):
         positional, names = recipe.call.bind(args, kwargs)
         payload = recipe.fields.copy()
         if recipe.queue_of is not None:
-            payload["queue"] = rules.field_of("queue", recipe.queue_of(*args, **kwargs))
+            payload["queue"] = field_of("queue", recipe.queue_of(*args, **kwargs))
         payload["args"], named, encoded = arguments.dump_call(positional, names)
         payload["class"] = recipe.name
         if named:
@@ -169,7 +178,7 @@ class Recipe(NamedTuple):
     """
 
     name: str
-    call: rules.Call
+    call: Call
     fields: dict[str, Any]
     frame: Frame | None
     queue_of: Callable[..., Any] | None
@@ -184,23 +193,23 @@ class Recipe(NamedTuple):
         return moment_s(self.wait, self.wait_until, time.time())
 
 
-def plain(job_class: Any) -> Configured[..., Any]:
-    """Return a class without options of a call; the same each time."""
-    configured: Configured[..., Any] | None = job_class.__dict__.get("_plain")
+def with_defaults(job_class: Any) -> Configured[..., Any]:
+    """Return a class with its own options and none of a call: always the same one."""
+    configured: Configured[..., Any] | None = job_class.__dict__.get("_sidekick_defaults")
     if configured is None:
-        configured = job_class._plain = Configured(job_class, {})
+        configured = job_class._sidekick_defaults = Configured(job_class, {})
     return configured
 
 
 def _recipe(job_class: Any, options: Mapping[str, Any]) -> Recipe:
-    fields = dict(job_class._template())
+    fields = dict(_first_fields(job_class))
     queue = options.get("queue", job_class.queue_as)
     if not callable(queue):
-        fields["queue"] = rules.field_of("queue", queue)
+        fields["queue"] = field_of("queue", queue)
     _apply(options, fields)
     return Recipe(
         job_class.name,
-        job_class._call(),
+        _call_of(job_class),
         fields,
         None if callable(queue) else frame_of(fields, job_class.name),
         queue if callable(queue) else None,
@@ -208,13 +217,40 @@ def _recipe(job_class: Any, options: Mapping[str, Any]) -> Recipe:
         options.get("wait_until"),
         not (options.get("wait") is None and options.get("wait_until") is None),
         options.get("using", job_class.using),
-        rules.mode_of(options.get("enqueue")),
+        mode_of(options.get("enqueue")),
     )
+
+
+def _call_of(job_class: Any) -> Call:
+    """Return the shape of the class' perform(), looked at once. Raise TypeError if it has none."""
+    call: Call | None = job_class.__dict__.get("_sidekick_call")
+    if call is None:
+        perform = getattr(job_class, "perform", None)
+        if perform is None:
+            raise TypeError(f"{job_class.__qualname__} has no perform(): it is abstract.")
+        call = job_class._sidekick_call = call_of(perform)
+    return call
+
+
+def _first_fields(job_class: Any) -> dict[str, Any]:
+    """Return what all payloads of the class begin with, in Sidekiq's order; made once."""
+    fields: dict[str, Any] | None = job_class.__dict__.get("_sidekick_fields")
+    if fields is None:
+        fields = {"retry": field_of("retry", job_class.retry), "queue": "default"}
+        defaults = {"retry_for": None, "retry_queue": None, "dead": True, "tags": (), "backtrace": False}
+        for name, default in defaults.items():
+            if (value := getattr(job_class, name)) != default:
+                fields[name] = field_of(name, value)
+        for name in feature_options():
+            if (value := getattr(job_class, name, None)) is not None:
+                fields[name] = field_of(name, value)
+        job_class._sidekick_fields = fields
+    return fields
 
 
 def _apply(options: Mapping[str, Any], payload: dict[str, Any]) -> None:
     for name, value in options.items():
         if name == "fields":
-            payload |= rules.own_fields(value)
-        elif name not in rules.CALL_OPTIONS or name == "jid":
-            payload[name] = rules.field_of(name, value)
+            payload |= own_fields(value)
+        elif name not in CALL_OPTIONS or name == "jid":
+            payload[name] = field_of(name, value)

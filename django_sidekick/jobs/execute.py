@@ -15,17 +15,12 @@ from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import MalformedPayload, Shutdown
 from django_sidekick.feature import Feature, Layer, load_features
 from django_sidekick.jobs.cancelling import forget_cancel, in_full, is_shutdown
+from django_sidekick.jobs.connections import DatabaseConnections
+from django_sidekick.jobs.current import current_job
 from django_sidekick.jobs.failures import Failures
 from django_sidekick.jobs.perform import aperform, perform
 from django_sidekick.jobs.registry import JOBS, Stranger, job_of, refuse
-from django_sidekick.middleware import (
-    DatabaseConnections,
-    Handler,
-    can_await,
-    compose,
-    current_job,
-    load_layers,
-)
+from django_sidekick.middleware import Handler, can_await, compose, load_layers
 from django_sidekick.wire import codec
 from django_sidekick.wire.outcome import Awaiting, Delivery, FollowUp, Outcome, check_follow_up
 from django_sidekick.wire.payload import new_jid, parse, text_of
@@ -71,7 +66,7 @@ class Executor:
 
         They run on the thread's own loop instead if one of the layers can only stand around a plain function.
         """
-        run = self._straight(awaits=awaits and self._async_chain is not None)
+        run = self._build_straight(awaits=awaits and self._async_chain is not None)
         if not self._follow_ups:
             return run
 
@@ -93,7 +88,7 @@ class Executor:
                 if type(payload["args"]) is list and job.awaits:
                     awaiting: Awaiting = _new(Awaiting, (delivery, payload, job))
                     return awaiting
-            except BaseException:  # noqa: BLE001 execute() tells which of the reasons it is
+            except BaseException:  # execute() tells which of the reasons it is
                 return None
             return None
 
@@ -106,7 +101,7 @@ class Executor:
         after a failure run in Django's thread for synchronous code, and may use them.
         """
         chain, connections, enter = self._async_chain, self._connections, current_job.set
-        now, clock, rarely = time.time, time.perf_counter, bool(self._follow_ups)
+        now, clock, has_follow_ups = time.time, time.perf_counter, bool(self._follow_ups)
         task_now = asyncio.current_task
 
         async def finish(awaiting: Awaiting, began: float) -> Outcome:
@@ -115,7 +110,7 @@ class Executor:
             enter(job)
             try:
                 if connections.opened_any:
-                    await connections.alook_before()
+                    await connections.acheck_before()
                 await chain(job)  # type: ignore[misc]
                 if task_now().cancelling():  # type: ignore[union-attr] # a job runs in a task
                     await forget_cancel()
@@ -127,8 +122,8 @@ class Executor:
                 outcome = await self._failed_on_loop(awaiting, error)
                 outcome = outcome._replace(started_at_s=started_at_s, duration_s=clock() - began)
             if connections.opened_any:
-                await in_full(connections.alook_after())  # a cancel that comes now is meant for the job, which has ended
-            return self._with_follow_ups(outcome) if rarely else outcome
+                await in_full(connections.acheck_after())  # a cancel that comes now is meant for the job, which has ended
+            return self._with_follow_ups(outcome) if has_follow_ups else outcome
 
         return finish
 
@@ -138,7 +133,7 @@ class Executor:
         outcome: Outcome = await in_full(sync_to_async(self._failed)(*awaiting, error))
         return outcome
 
-    def _straight(self, *, awaits: bool) -> Execute:
+    def _build_straight(self, *, awaits: bool) -> Execute:
         """Return the function of the hot path: everything it needs is a local name."""
         chain, connections, classes = self._chain, self._connections, JOBS
         now, clock, loads, enter = time.time, time.perf_counter, codec.loads, current_job.set
@@ -156,15 +151,15 @@ class Executor:
                 job.payload = payload
                 if type(payload["args"]) is not list:
                     raise TypeError
-            except BaseException:  # noqa: BLE001 which of the reasons it is costs more to tell
-                return self._odd(delivery, began, started_at_s)
+            except BaseException:  # which of the reasons it is costs more to tell
+                return self._run_odd(delivery, began, started_at_s)
             if awaits and job.awaits:
                 awaiting: Awaiting = _new(Awaiting, (delivery, payload, job))
                 return awaiting
             enter(job)
             try:
                 if connections.opened_any:
-                    connections.look_before()
+                    connections.check_before()
                 chain(job)
                 outcome: Outcome = _new(
                     Outcome,
@@ -176,12 +171,12 @@ class Executor:
                 outcome = self._failed(delivery, payload, job, error)
                 outcome = outcome._replace(started_at_s=started_at_s, duration_s=clock() - began)
             if connections.opened_any:
-                connections.look_after()
+                connections.check_after()
             return outcome
 
         return execute
 
-    def _odd(self, delivery: Delivery, began: float, started_at_s: float) -> Outcome:
+    def _run_odd(self, delivery: Delivery, began: float, started_at_s: float) -> Outcome:
         """Run what the straight way could not: wrapped by Active Job, of an unknown class, or no job at all."""
         try:
             payload = parse(delivery.raw)
@@ -190,7 +185,7 @@ class Executor:
         job, chain = self._resolve(payload)
         current_job.set(job)
         try:
-            self._connections.look_before()
+            self._connections.check_before()
             chain(job)
             outcome = Outcome("done", delivery, payload)
         except Shutdown:
@@ -198,7 +193,7 @@ class Executor:
         except BaseException as error:  # as above
             outcome = self._failed(delivery, payload, None if type(job) is Stranger else job, error)
         finally:
-            self._connections.look_after()
+            self._connections.check_after()
         return outcome._replace(
             started_at_s=started_at_s, duration_s=time.perf_counter() - began
         )

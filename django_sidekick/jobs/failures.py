@@ -5,20 +5,35 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from django_sidekick.conf import Settings
 from django_sidekick.exceptions import ConfigurationError, Discard, MalformedPayload, Retry
 from django_sidekick.jobs import retry
+from django_sidekick.jobs.current import current_job
 from django_sidekick.jobs.registry import job_of
 from django_sidekick.jobs.retry import Failure, RetryRules
 from django_sidekick.loading import load_path
-from django_sidekick.middleware import current_job
 from django_sidekick.wire import codec
 from django_sidekick.wire.outcome import Delivery, Outcome
 from django_sidekick.wire.payload import parse, wrap_malformed
 
 logger = logging.getLogger("sidekick")
+
+
+class ErrorContext(TypedDict):
+    """What ERROR_HANDLERS are told beside the error: docs/jobs.md."""
+
+    queue: str
+    raw: bytes
+    """The payload as it was fetched."""
+    payload: dict[str, Any] | None
+    """None if it is no job."""
+    job: Any
+    """A BaseJob; None if nobody here knows its class."""
+
+
+ErrorHandler = Callable[[BaseException, ErrorContext], None]
 
 
 class Failures:
@@ -121,7 +136,7 @@ class Failures:
             logger.exception("%s of %s raised; it is passed over.", hook, job.name)
             return None
 
-    def _tell_handlers(self, error: BaseException, context: dict[str, Any]) -> None:
+    def _tell_handlers(self, error: BaseException, context: ErrorContext) -> None:
         for handler in self._handlers:
             try:
                 handler(error, context)
@@ -129,10 +144,7 @@ class Failures:
                 logger.exception("The error handler %r raised; it is passed over.", handler)
 
 
-def _context(
-    delivery: Delivery, payload: dict[str, Any] | None = None, job: Any = None
-) -> dict[str, Any]:
-    """Return what ERROR_HANDLERS are told beside the error: docs/jobs.md."""
+def _context(delivery: Delivery, payload: dict[str, Any] | None = None, job: Any = None) -> ErrorContext:
     return {"queue": delivery.queue, "raw": delivery.raw, "payload": payload, "job": job}
 
 
@@ -147,7 +159,7 @@ def _text(fields: dict[str, Any]) -> bytes | None:
         return None
 
 
-def _load_handlers(paths: Sequence[str]) -> list[Callable[[BaseException, dict[str, Any]], None]]:
+def _load_handlers(paths: Sequence[str]) -> list[ErrorHandler]:
     handlers = [load_path(path, "ERROR_HANDLERS") for path in paths]
     for path, handler in zip(paths, handlers, strict=True):
         if not callable(handler):

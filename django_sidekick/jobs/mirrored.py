@@ -1,4 +1,4 @@
-"""Which outcomes the mirror is told of: decided where they are made, so that nothing else costs anything. Pure."""
+"""Which outcomes the mirror keeps: decided where they are made, so that nothing else costs anything. Pure."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from django_sidekick.exceptions import MalformedPayload
 from django_sidekick.jobs.registry import LEVEL_BY_CLASS
 from django_sidekick.wire import codec, event, ruby
 from django_sidekick.wire.outcome import Outcome
-from django_sidekick.wire.payload import parse, said
+from django_sidekick.wire.payload import as_text, parse
 
 EventsOf = Callable[[str, Sequence[Outcome]], bytes]
 """Takes the worker's identity and what its jobs came to; returns the blob of events that goes with their acknowledgement."""
 
 
 def is_mirrored(settings: Settings, classes: Mapping[str, type[Any]]) -> bool:
-    """Tell whether anything is to be told of: by the settings, or by one of the classes."""
+    """Tell whether anything is kept: by the settings, or by one of the classes."""
     return settings.history != "off" or any(level != "off" for level in _levels(classes).values())
 
 
@@ -36,7 +36,7 @@ def events_of(settings: Settings, classes: Mapping[str, type[Any]]) -> EventsOf 
         return event.encode
 
     def encode_some(worker: str, outcomes: Sequence[Outcome]) -> bytes:
-        return event.encode(worker, [o for o in outcomes if o.payload and is_told(o, settings, levels)])
+        return event.encode(worker, [o for o in outcomes if o.payload and is_outcome_kept(o, settings, levels)])
 
     return encode_some
 
@@ -67,8 +67,8 @@ def push_events(settings: Settings, pushes: Sequence[Push], levels: Mapping[str,
     return [blob for blob in blobs if blob]
 
 
-def is_moved_told(text: bytes, settings: Settings, levels: Mapping[str, str] = LEVEL_BY_CLASS) -> bool:
-    """Return whether what a person does to a job is told of: by the same rule as the job's success.
+def is_move_kept(text: bytes, settings: Settings, levels: Mapping[str, str] = LEVEL_BY_CLASS) -> bool:
+    """Tell whether the mirror keeps what a person does to a job: by the same rule as the job's success.
 
     Otherwise a row could say `enqueued` for ever, of a job whose end nobody tells of.
     """
@@ -78,18 +78,18 @@ def is_moved_told(text: bytes, settings: Settings, levels: Mapping[str, str] = L
         payload = parse(text)
     except MalformedPayload:
         return False
-    return _is_kept(payload, settings, levels)
+    return _is_payload_kept(payload, settings, levels)
 
 
-def is_told(outcome: Outcome, settings: Settings, levels: Mapping[str, str]) -> bool:
-    """Decide by level and sample. A success after failures is told of wherever the failures were."""
+def is_outcome_kept(outcome: Outcome, settings: Settings, levels: Mapping[str, str]) -> bool:
+    """Tell by level and sample whether the mirror keeps it. A success after failures is kept wherever the failures were."""
     payload = outcome.payload or {}
     if outcome.error is not None:
         return level_of(payload, settings, levels) != "off"
-    return _is_kept(payload, settings, levels)
+    return _is_payload_kept(payload, settings, levels)
 
 
-def _is_kept(payload: Mapping[str, Any], settings: Settings, levels: Mapping[str, str]) -> bool:
+def _is_payload_kept(payload: Mapping[str, Any], settings: Settings, levels: Mapping[str, str]) -> bool:
     level = level_of(payload, settings, levels)
     if level == "off":
         return False
@@ -104,8 +104,8 @@ def level_of(payload: Mapping[str, Any], settings: Settings, levels: Mapping[str
 
 
 def is_sampled(jid: object, share: float) -> bool:
-    """Choose by jid, so that all events of a job are told of, or none."""
-    return share >= 1 or crc32(said(jid).encode(errors="replace")) < share * 2**32
+    """Choose by jid, so that all events of a job are kept, or none."""
+    return share >= 1 or crc32(as_text(jid).encode(errors="replace")) < share * 2**32
 
 
 def _levels(classes: Mapping[str, type[Any]]) -> dict[str, str]:

@@ -31,8 +31,8 @@ def event_of(
     None is made for what the history does not keep.
     """
     texts = [move.text or move.raw for move in moves]
-    told = [text for text in texts if mirrored.is_moved_told(text, settings)]
-    return event.encode_moves(KINDS[act], told, now_s, due_at_s)
+    kept = [text for text in texts if mirrored.is_move_kept(text, settings)]
+    return event.encode_moves(KINDS[act], kept, now_s, due_at_s)
 
 
 def inspector_for(

@@ -35,7 +35,7 @@ class JobOptions(TypedDict, total=False):
     dead: bool
     tags: Sequence[str]
     backtrace: bool | int
-    enqueue: Literal["on_commit", "immediately", "durable"]
+    enqueue: Literal["on_commit", "immediately"]
     using: str
     jid: str
     expires_in: timedelta | float

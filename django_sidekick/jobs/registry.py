@@ -6,7 +6,7 @@ from typing import Any
 
 from django_sidekick.exceptions import UnknownJob
 from django_sidekick.wire import ruby
-from django_sidekick.wire.payload import said
+from django_sidekick.wire.payload import as_text
 
 JOBS: dict[str, type[Any]] = {}
 LEVEL_BY_CLASS: dict[str, str] = {}
@@ -38,12 +38,12 @@ def job_of(payload: dict[str, Any]) -> Any:
 
 
 class Stranger:
-    """Stands for a job whose class nobody has claimed, or that could not be made, where a job is told of."""
+    """Stands for a job whose class nobody has claimed, or that could not be made, in the job log's lines."""
 
     def __init__(self, payload: dict[str, Any], error: BaseException) -> None:
         self.payload = payload
         self.error = error
-        self.jid = said(payload.get("jid", ""))
+        self.jid = as_text(payload.get("jid", ""))
         self.name = ruby.job_name(payload)
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from django_sidekick.conf import Settings
-from django_sidekick.middleware import JobContext
+from django_sidekick.jobs.current import JobContext
 from django_sidekick.worker.joblog import stamp
 
 logger = logging.getLogger("sidekick")
@@ -29,7 +29,7 @@ class TextFormatter(logging.Formatter):
         record.inside = f" class={job} jid={jid}" if jid or job else ""
         return super().format(record)
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802, ARG002 logging's name
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 logging's name
         """Return the time as the job log writes it."""
         return stamp(record.created)
 

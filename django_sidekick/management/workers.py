@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -24,8 +25,8 @@ from django_sidekick.jobs.execute import Executor, build_executor
 from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.management import logs
-from django_sidekick.management.arguments import Arguments, worker_options
-from django_sidekick.worker import bell, child, collector, leash, stacks, turns
+from django_sidekick.management.commandline import CommandLine, worker_options
+from django_sidekick.worker import bell, child, collector, leash, queueorder, stacks
 from django_sidekick.worker.blame import Acquittal
 from django_sidekick.worker.custody import Custody
 from django_sidekick.worker.drain import Drain
@@ -45,20 +46,20 @@ SWITCH_EVERY_S = 0.00005
 """In the service, whose threads are few: one that holds a database's lock shall not wait 5 ms for one that makes rows."""
 
 
-def run_worker(arguments: Arguments) -> None:
+def run_worker(command_line: CommandLine) -> None:
     """Run a worker until it is told to stop or, with drain, has nothing left to do.
 
     Raise ConfigurationError before anything has begun. Ends the interpreter hard if a job outlives the
     shutdown time-out: it was pushed back before.
     """
-    options = worker_options(arguments)
+    options = worker_options(command_line)
     crew = Crew(options)
     if is_rehearsal():
         return
-    if arguments.reload:
+    if command_line.reload:
         Reloader(command()).run()
         return
-    stacks.enable_fatal_dumps()
+    faulthandler.enable()  # all stacks, if the interpreter itself crashes
     _print_banner(options)
     _warn_of_the_server()
     if options.processes:
@@ -220,7 +221,7 @@ def _print_banner(options: WorkerOptions) -> None:
     queues = ", ".join(f"{n},{w}" if w else n for n, w in options.queues)
     lines = [
         f"django-sidekick on Python {sys.version.split()[0]}, Django {django.get_version()}",
-        f"redis {health.address_of(options.settings)}  queues {queues} ({turns.mode(options.queues)})  "
+        f"redis {health.address_of(options.settings)}  queues {queues} ({queueorder.mode(options.queues)})  "
         f"processes {options.processes}  threads {options.concurrency}  jobs known {len(JOBS)}  pid {os.getpid()}",
     ]
     if options.config_file:

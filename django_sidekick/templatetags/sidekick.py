@@ -25,7 +25,7 @@ def sk_class(name: Any) -> str:
 
 @register.filter
 def sk_args(job: Any) -> str:
-    """Return a job hash's arguments, or a list of them, in one line of at most 300 characters."""
+    """Return a job's arguments, or a list of them, in one line of at most 300 characters."""
     return show.arguments(job)
 
 

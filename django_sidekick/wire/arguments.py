@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django_sidekick.exceptions import ArgumentError
@@ -67,6 +67,17 @@ def is_plain(values: Iterable[Any], depth: int = 0) -> bool:
         elif kind is not list or not is_plain(value, depth + 1):
             return False
     return True
+
+
+def holds(value: Any, is_it: Callable[[Any], bool]) -> bool:
+    """Tell whether a JSON value, or anything in it at any depth, is what is looked for."""
+    left = [value]
+    while left:
+        item = left.pop()
+        if is_it(item):
+            return True
+        left += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return False
 
 
 class _Writer:

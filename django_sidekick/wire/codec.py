@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from django_sidekick.wire import long_numbers
+from django_sidekick.wire import longnumbers
 
 try:
     if os.environ.get("DJANGO_SIDEKICK_JSON") == "stdlib":
@@ -40,7 +40,7 @@ def _finite(text: str) -> float:
 
 _decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
 _decode_long = json.JSONDecoder(
-    parse_constant=_refuse, parse_float=_finite, parse_int=long_numbers.read
+    parse_constant=_refuse, parse_float=_finite, parse_int=longnumbers.read
 ).decode
 _encode = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=True
@@ -77,7 +77,7 @@ def _written(value: Any, encode: Callable[[Any], str]) -> str:
     try:
         return encode(value)
     except ValueError:  # a number too long for str(), NaN, or a value that contains itself
-        return long_numbers.write_around(value, encode)
+        return longnumbers.write_around(value, encode)
 
 
 def _loads_fast(raw: bytes) -> Any:

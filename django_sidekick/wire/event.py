@@ -50,9 +50,9 @@ _new_event: Callable[[tuple[Any, ...]], Event] = partial(tuple.__new__, Event)
 
 
 def encode(worker: str, outcomes: Sequence[Outcome]) -> bytes:
-    """Return the blob of what a worker's jobs came to; b"" if none of them is to be told of.
+    """Return the blob of what a worker's jobs came to; b"" if none of them has an event.
 
-    Told of is what ran and was a job: what was released, or is malformed, is not.
+    What ran and was a job has one: what was released, or is malformed, has none.
     """
     entries: list[list[Any]] = []
     texts: list[bytes] = []

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from django_sidekick.exceptions import ArgumentError, MalformedPayload
-from django_sidekick.wire import codec, long_numbers
+from django_sidekick.wire import codec, longnumbers
 
 MESSAGE_LENGTH = 10_000
 LONGEST_BACKTRACE = 1_000_000
@@ -31,7 +31,7 @@ _count = itertools.count()
 
 
 def _reseed() -> None:
-    global _random, _count  # noqa: PLW0603 one process, one seed
+    global _random, _count  # one process, one seed
     _random, _count = secrets.token_hex(4), itertools.count(secrets.randbelow(0x10000))
 
 
@@ -102,7 +102,7 @@ def text_of(payload: dict[str, Any]) -> bytes:
     try:
         return codec.dumps(payload)
     except (TypeError, ValueError) as error:
-        path = long_numbers.path_to_too_long(payload)
+        path = longnumbers.path_to_too_long(payload)
         raise ArgumentError(
             f"{path or 'The payload'} cannot be written as JSON: {error}", path=path
         ) from error
@@ -142,7 +142,7 @@ def scrub(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def said(value: object) -> str:
+def as_text(value: object) -> str:
     """Return any value of a payload as a text, to be shown. Never raise: not every number of JSON's can be printed."""
     try:
         return str(value)

@@ -72,11 +72,11 @@ class Bell:
         self._reader.close()
         self._writer.close()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 Python's signature
+    def _note(self, number: int, frame: FrameType | None) -> None:  # Python's signature
         self._heard.append(signal.Signals(number).name)
 
 
-def _leave_it(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 Python's signature
+def _leave_it(number: int, frame: FrameType | None) -> None:  # Python's signature
     """Leave it to the supervisor."""
 
 

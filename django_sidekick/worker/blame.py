@@ -114,11 +114,11 @@ class Acquittal(Feature):
 def with_event(
     identity: str, outcome: Outcome, keys: Keys, events_of: EventsOf | None
 ) -> Outcome:
-    """Return an outcome that is settled on behalf of the dead, with its event if it is told of."""
+    """Return an outcome that is settled on behalf of the dead, with its event if the mirror keeps it."""
     blob = events_of(identity, [outcome]) if events_of else b""
     if not blob:
         return outcome
-    return outcome._replace(follow_ups=(*outcome.follow_ups, *settling.event(keys, blob)))
+    return outcome._replace(follow_ups=(*outcome.follow_ups, *settling.event_commands(keys, blob)))
 
 
 def name_of(raw: bytes) -> str:

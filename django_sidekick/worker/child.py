@@ -15,11 +15,11 @@ from django.dispatch import Signal
 from django_sidekick import signals
 from django_sidekick.broker.beats import ProcessBeat
 from django_sidekick.broker.ownership import Ownership
-from django_sidekick.broker.patience import Absence, Patience
+from django_sidekick.broker.patience import Absence, Patience, never
 from django_sidekick.exceptions import BrokerUnavailable
 from django_sidekick.jobs.execute import Executor
 from django_sidekick.jobs.mirrored import EventsOf
-from django_sidekick.worker import turns
+from django_sidekick.worker import queueorder
 from django_sidekick.worker.display import Display, ProcessInfo, resident_kib
 from django_sidekick.worker.heartbeat import CountWriter, Heartbeat
 from django_sidekick.worker.intake import Intake
@@ -64,7 +64,7 @@ class Child:
     ) -> None:
         self.options = options
         self.ownership = Ownership(options.settings, [name for name, _ in options.queues])
-        order = turns.turns(options.queues)
+        order = queueorder.next_order_of(options.queues)
         self.intake = Intake(self.ownership, executor, order, self._journal(), options.sizes, events_of)
         self.link = link
         self.ownership.on_new_identity = partial(self._tell, "identity")
@@ -122,7 +122,7 @@ class Child:
             self.ownership.register()
         except BrokerUnavailable:  # asked to stop, or left by the supervisor, while Redis was away
             return
-        patience.is_pointless = bool
+        patience.is_pointless = never
         for ticker in self._tickers:
             ticker.start()
         if self.service:
@@ -291,7 +291,7 @@ class Child:
     def _call_off(self) -> None:
         try:
             self.ownership.wait.call_off()
-        except Exception:  # noqa: BLE001 only a hint: the wait ends by itself within 2 s
+        except Exception:  # only a hint: the wait ends by itself within 2 s
             logger.debug("The wait could not be called off.", exc_info=True)
 
     def _patiences(self) -> list[Patience]:

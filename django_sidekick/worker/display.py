@@ -13,7 +13,7 @@ from typing import Any
 
 from django_sidekick.broker.beats import ProcessBeat
 from django_sidekick.wire.outcome import queue_index
-from django_sidekick.worker import turns
+from django_sidekick.worker import queueorder
 from django_sidekick.worker.journal import Began
 
 BEAT_S = 10.0
@@ -36,7 +36,7 @@ class ProcessInfo:
         weights = dict(self.queues)
         capsule = {
             "concurrency": self.concurrency,
-            "mode": turns.mode(self.queues),
+            "mode": queueorder.mode(self.queues),
             "weights": weights,
         }
         fields: dict[str, Any] = {

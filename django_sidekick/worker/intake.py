@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from django_sidekick.broker.ownership import Ownership
+from django_sidekick.broker.patience import never
 from django_sidekick.exceptions import BrokerUnavailable, Fenced, Shutdown
+from django_sidekick.jobs.current import current_job
 from django_sidekick.jobs.execute import Executor
 from django_sidekick.jobs.mirrored import EventsOf
-from django_sidekick.middleware import current_job
 from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
 from django_sidekick.worker.eventloop import EventLoop
 from django_sidekick.worker.finished import Finished
@@ -60,7 +61,7 @@ class Intake:
         self.quiet = False
         self.waiting = False
         self.settled_at = 0.0
-        self.on_ahead: Callable[[], object] = bool  # called when more is fetched than free threads can begin
+        self.on_ahead: Callable[[], object] = never  # called when more is fetched than free threads can begin
         read, finish = executor.build_read(), executor.build_finish()
         self.loop = EventLoop(read, finish, self.slots, lambda: self.ownership.wait.nudge(), self._misjudged)
         self._execute = executor.build_execute(awaits=bool(sizes.coroutines))

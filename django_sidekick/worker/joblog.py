@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from asgiref.sync import iscoroutinefunction
 from django.utils.decorators import sync_and_async_middleware
 
-from django_sidekick.wire.payload import error_message, said
+from django_sidekick.wire.payload import as_text, error_message
 from django_sidekick.wire.ruby import job_name
 
 WRITE_EVERY_S = 0.02
@@ -104,7 +104,7 @@ class JobLog:
             return self._format(line)
         except (ValueError, RecursionError):  # a jid, class or queue that is too long a number, or too deep, to be printed
             (began_s, thread, *names), at_s, what, error = line
-            name, jid, queue = map(said, names)
+            name, jid, queue = map(as_text, names)
             return self._format(((began_s, thread, name, jid, queue), at_s, what, error))
 
 

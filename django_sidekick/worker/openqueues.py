@@ -12,7 +12,7 @@ CLOSED_WAIT_S = 0.05
 
 
 class OpenQueues:
-    """The turns' order without the queues at whose head coroutine jobs wait in vain.
+    """The queues' order without those at whose head coroutine jobs wait in vain.
 
     Otherwise a process whose loop is full would go on fetching what it cannot begin, and giving it back. Jobs
     of other queues go on; those behind in the same queue wait for their turn, as in every queue.
@@ -25,7 +25,7 @@ class OpenQueues:
         self._wants_slots = False
 
     def next(self) -> Sequence[int]:
-        """Return the indexes of the queues to ask, in this turn's order; none if all are closed."""
+        """Return the indexes of the queues to ask, in the order of this fetch; none if all are closed."""
         order = self._next_order()
         if not self._closed:
             return order

@@ -50,7 +50,7 @@ class Reloader:
         self._changed_at = _when_changed({*before, *new})
         return any(self._changed_at.get(path) != changed_at for path, changed_at in before.items())
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 Python's signature
+    def _stop(self, number: int, frame: FrameType | None) -> None:  # Python's signature
         self._stopping = True
         self._woken.set()
 

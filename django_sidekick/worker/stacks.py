@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import sys
 import threading
@@ -17,8 +16,3 @@ def dump_stacks() -> None:
     for ident, frame in sys._current_frames().items():
         stack = "".join(traceback.format_stack(frame))
         logger.warning("Thread %s %s:\n%s", ident, names.get(ident, "?"), stack)
-
-
-def enable_fatal_dumps() -> None:
-    """Print all stacks when the interpreter itself crashes."""
-    faulthandler.enable()

@@ -124,6 +124,6 @@ class Ticker:
             return self._action()
         except BrokerUnavailable:
             return self._pause_s
-        except Exception:  # noqa: BLE001 a thread must outlive its errors
+        except Exception:  # a thread must outlive its errors
             logger.exception("%s failed; it goes on.", self._thread.name)
             return self._pause_s

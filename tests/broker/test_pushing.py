@@ -43,9 +43,9 @@ def test_a_transaction_that_arrives_late_changes_nothing(redis, broker, first):
     if first == "script":
         assert run(broker.client, "push", keys, words) == 1
     else:
-        assert pushing.push_together(broker._lines, keys, words)
+        assert pushing.push_together(broker._pool, keys, words)
 
-    assert not pushing.push_together(broker._lines, keys, words)
+    assert not pushing.push_together(broker._pool, keys, words)
     assert run(broker.client, "push", keys, words) == 0
     assert redis.llen("queue:default") == len(JOBS)
 
@@ -67,7 +67,7 @@ def test_a_push_between_watch_and_exec_forbids_the_transaction(redis, broker):
 def test_a_transaction_that_is_refused_leaves_no_token_and_the_script_says_why(redis, broker):
     redis.set("queue:default", "text")
     keys, words = broker._push_words(JOBS)
-    assert not pushing.push_together(broker._lines, keys, words)
+    assert not pushing.push_together(broker._pool, keys, words)
     with pytest.raises(BrokerUnavailable, match="queue:default is a string"):
         broker.push(JOBS)
     assert redis.keys("sk:push:*") == []
@@ -78,16 +78,16 @@ def test_a_transaction_that_is_refused_leaves_no_token_and_the_script_says_why(r
 
 def test_replies_that_are_errors_stand_in_their_places(redis, broker):
     redis.set("text", "x")
-    replies = broker._lines.execute_together(("LLEN", "text"), ("GET", "text"), ("NOSUCH",), ("STRLEN", "text"))
+    replies = broker._pool.execute_together(("LLEN", "text"), ("GET", "text"), ("NOSUCH",), ("STRLEN", "text"))
 
     assert [type(reply).__name__ for reply in replies[::2]] == ["ResponseError", "ResponseError"]
     assert replies[1::2] == [b"x", 1]
-    assert broker._lines.execute_command("GET", "text") == b"x"
+    assert broker._pool.execute_command("GET", "text") == b"x"
 
 
 def test_replies_that_were_not_read_answer_no_later_command(broker):
     loading = "return redis.error_reply('LOADING the dataset')"
     with pytest.raises(BusyLoadingError):
-        broker._lines.execute_together(("EVAL", loading, 0), ("ECHO", "old"))
+        broker._pool.execute_together(("EVAL", loading, 0), ("ECHO", "old"))
 
-    assert broker._lines.execute_command("ECHO", "new") == b"new"
+    assert broker._pool.execute_command("ECHO", "new") == b"new"

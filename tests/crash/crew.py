@@ -33,14 +33,14 @@ def main() -> None:
     settings = {"REDIS": order["url"], "RUNTIME_DIR": order["runtime_dir"], "LOG_JOBS": False, "HISTORY": order["history"]}
     override_settings(SIDEKICK=settings).enable()
 
-    from django_sidekick.management.arguments import Arguments, worker_options
+    from django_sidekick.management.commandline import CommandLine, worker_options
     from django_sidekick.management.workers import Crew
     from django_sidekick.worker import supervised
     from tests.crash.jobs import events_of
 
     supervised.RestartBackoff.pause_s = lambda self, lifetime_s: 0.0  # children are killed young here
     own = events_of if order["history"] == "off" else None
-    crew = Crew(worker_options(Arguments(**order["words"])), own)
+    crew = Crew(worker_options(CommandLine(**order["words"])), own)
     if order["words"]["processes"]:
         crew.run_supervised()
     else:
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 class CrewProcess(WorkerProcess):
-    """One such worker. `words`: see management.arguments.Arguments. `history`: the environment of one that writes it."""
+    """One such worker. `words`: see management.commandline.CommandLine. `history`: the environment of one that writes it."""
 
     def __init__(self, ledger: Ledger, url: str, *, history: dict[str, str] | None = None, **words: Any) -> None:
         order = {

@@ -24,7 +24,7 @@ def test_two_kills_in_500_jobs_lose_nothing(redis):
 
     for third in (1, 2):
         worker = WorkerProcess("-c", "10")
-        wait_until(lambda t=third: len(ran(redis)) >= JOBS * t // 3, "a third of the jobs", 60)  # noqa: B023
+        wait_until(lambda t=third: len(ran(redis)) >= JOBS * t // 3, "a third of the jobs", 60)
         worker.kill()
         worker.close()
         shorten_leases(redis)
@@ -42,7 +42,7 @@ def test_term_under_load_runs_nothing_twice(redis):
 
     for third in (1, 2):
         with worker_process("-c", "10") as worker:
-            wait_until(lambda t=third: len(ran(redis)) >= JOBS * t // 3, "a third of the jobs", 60)  # noqa: B023
+            wait_until(lambda t=third: len(ran(redis)) >= JOBS * t // 3, "a third of the jobs", 60)
             worker.send(signal.SIGTERM)
             assert worker.wait() == 0
     with worker_process("-c", "10", "--drain") as worker:

@@ -50,11 +50,11 @@ def become(order: dict[str, Any]) -> None:
 
 
 def work(order: dict[str, Any]) -> None:
-    from django_sidekick.management.arguments import Arguments, worker_options
+    from django_sidekick.management.commandline import CommandLine, worker_options
     from django_sidekick.management.workers import Crew
     from tests.crash.jobs import events_of
 
-    options = worker_options(Arguments(processes=0, **order["words"]))
+    options = worker_options(CommandLine(processes=0, **order["words"]))
     Crew(options, events_of).run_alone()
 
 

@@ -15,7 +15,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.urls import reverse
 
-from django_sidekick.dashboard import memory, probe
+from django_sidekick.dashboard import probe, recall
 from django_sidekick.models import JobRecord
 from testproject.database import database
 from tests.conftest import RedisServer, free_port, wait_until
@@ -145,17 +145,17 @@ def test_a_postgresql_that_is_paused_and_goes_on(elsewhere, client, cluster, max
 def test_what_hangs_is_asked_ever_more_seldom(elsewhere, client, silent, monkeypatch):
     elsewhere(postgresql(silent))
 
-    def recall():
+    def recalling_s():
         began = time.monotonic()
-        _, error = memory.recall(lambda alias: None, None)
+        _, error = recall.recall(lambda alias: None, None)
         assert "no answer" in error
         return time.monotonic() - began
 
-    assert recall() >= probe.ANSWER_S
-    assert recall() < 0.1
+    assert recalling_s() >= probe.ANSWER_S
+    assert recalling_s() < 0.1
     assert len(probe._hanging["elsewhere"]) == 1
     monkeypatch.setattr(probe, "PAUSE_S", 0.3)  # over by now
-    assert recall() >= probe.ANSWER_S
+    assert recalling_s() >= probe.ANSWER_S
     assert len(probe._hanging["elsewhere"]) == 2
 
 

@@ -9,7 +9,7 @@ from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
 from django_sidekick.broker import whereabouts
-from django_sidekick.broker.numbers import names_in
+from django_sidekick.broker.replies import names_in
 from django_sidekick.history.arguments import UNFIT
 from tests.dashboard.live import NAMES, SCRIPT, hostile
 

@@ -10,7 +10,7 @@ from django_sidekick.broker.broker import get_broker
 from django_sidekick.broker.inspector import Inspector
 from django_sidekick.broker.look import get_look
 from django_sidekick.dashboard.sentences import sentence
-from django_sidekick.exceptions import BrokerUnavailable, EnqueueError, OtherKind, SidekickError
+from django_sidekick.exceptions import BrokerUnavailable, EnqueueError, SidekickError, WrongType
 
 
 def met(act):
@@ -50,7 +50,7 @@ def test_a_queue_that_is_none(redis):
     error = met(lambda: Inspector(get_broker()).retry("a"))
     english, vietnamese = in_both(error)
 
-    assert isinstance(error, OtherKind)
+    assert isinstance(error, WrongType)
     assert english == (
         "The key queue:low, or that of the queues' names, holds something of another kind; the job stays in retry."
     )

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from django_sidekick.broker import sets
 from django_sidekick.broker.look import get_look
-from django_sidekick.dashboard import errandpage, set_acts
+from django_sidekick.dashboard import errandpage, setacts
 from django_sidekick.dashboard.errand import Errand, measure, steps
 from django_sidekick.dashboard.errandpage import MANY
 from django_sidekick.dashboard.filters import Filter
@@ -275,7 +275,7 @@ def test_when_redis_goes_away_half_way_it_is_said_how_far_it_came_and_it_can_go_
     import redis as redis_py
 
     server = RedisServer()
-    real = set_acts.steps
+    real = setacts.steps
 
     def cut_off(*args):
         for number, errand in enumerate(real(*args)):
@@ -288,7 +288,7 @@ def test_when_redis_goes_away_half_way_it_is_said_how_far_it_came_and_it_can_go_
         with redis_py.Redis.from_url(server.url) as own:
             fill(own, "retry", range(1, 251))
             answer = post(client, "retries", "delete", select_across="1")
-            monkeypatch.setattr(set_acts, "steps", cut_off)
+            monkeypatch.setattr(setacts, "steps", cut_off)
             answer = confirmed(client, "retries", answer)
 
             html = answer.content.decode()
@@ -297,7 +297,7 @@ def test_when_redis_goes_away_half_way_it_is_said_how_far_it_came_and_it_can_go_
             assert "data-continue" not in html
             assert LogEntry.objects.get().object_repr == "Retries: 10"
 
-            monkeypatch.setattr(set_acts, "steps", real)
+            monkeypatch.setattr(setacts, "steps", real)
             server.start()
             fill(own, "retry", range(11, 251))
             confirmed(client, "retries", answer)

@@ -397,7 +397,7 @@ def test_a_features_follow_ups_ride_on_the_outcome():
 
 
 def test_records_made_inside_a_job_carry_its_jid(caplog):
-    from django_sidekick.middleware import JobContext
+    from django_sidekick.jobs.current import JobContext
 
     context = JobContext()
     records = []

@@ -8,7 +8,8 @@ import time
 import pytest
 from django.db import DatabaseError, connections, transaction
 
-from django_sidekick import BaseJob, middleware
+from django_sidekick import BaseJob
+from django_sidekick.jobs import connections as job_connections
 from django_sidekick.jobs.execute import build_executor
 from django_sidekick.wire.outcome import Delivery
 from tests.app.jobs import NoopJob
@@ -69,7 +70,7 @@ def cut_off(database, pid):
 
 
 def test_a_connection_that_is_cut_while_the_worker_idles_costs_no_job(sidekick_settings, database, monkeypatch):
-    monkeypatch.setattr(middleware, "IDLE_S", 0.05)
+    monkeypatch.setattr(job_connections, "IDLE_S", 0.05)
     executor, BackendJob.seen = build_executor(sidekick_settings()), []
 
     def jobs():

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_sidekick.exceptions import ConfigurationError
-from django_sidekick.management.arguments import Arguments, worker_options
+from django_sidekick.management.commandline import CommandLine, worker_options
 from django_sidekick.management.workers import Crew
 from django_sidekick.worker import configfile
 
@@ -59,7 +59,7 @@ def test_a_jid_that_is_nowhere_is_an_error(redis):
 @pytest.mark.parametrize("timeout_s", [float("nan"), float("inf"), -1.0])
 def test_a_timeout_that_is_no_time_is_refused(timeout_s):
     with pytest.raises(ConfigurationError, match="-t must be seconds from 0"):
-        worker_options(Arguments(timeout_s=timeout_s))
+        worker_options(CommandLine(timeout_s=timeout_s))
 
 
 def test_redis_away_is_an_error_in_words(settings):
@@ -103,13 +103,13 @@ class TestSidekiqYml:
         file = tmp_path / "x.yml"
         file.write_text(":dead_max_jobs: 50\n:dead_timeout_in_seconds: 15552000\n:average_scheduled_poll_interval: 5\n")
 
-        settings = worker_options(Arguments(config_file=str(file))).settings
+        settings = worker_options(CommandLine(config_file=str(file))).settings
         assert (settings.dead_max_jobs, settings.dead_timeout_s) == (50, 180 * 86_400)
 
     def test_verbose_shows_the_jobs_debug_records(self, tmp_path):
         file = tmp_path / "x.yml"
         file.write_text(":verbose: true\n")
-        options = worker_options(Arguments(config_file=str(file)))
+        options = worker_options(CommandLine(config_file=str(file)))
         log, handlers = logging.getLogger("sidekick"), list(logging.getLogger("sidekick").handlers)
         level, propagate, factory = log.level, log.propagate, logging.getLogRecordFactory()
         try:
@@ -163,7 +163,7 @@ class TestSidekiqYml:
         file = tmp_path / "x.yml"
         file.write_text(":concurrency: 5\n:max_retries: 8\n:queues: [a]\n")
 
-        options = worker_options(Arguments(config_file=str(file), concurrency=7, queues=("b,2",)))
+        options = worker_options(CommandLine(config_file=str(file), concurrency=7, queues=("b,2",)))
         assert (options.concurrency, options.queues, options.settings.max_retries) == (7, (("b", 2),), 8)
 
     def test_without_pyyaml_it_is_said_so(self, tmp_path, monkeypatch):

@@ -17,9 +17,10 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connections
 
-from django_sidekick import BaseJob, middleware
+from django_sidekick import BaseJob
 from django_sidekick.broker.broker import get_broker
 from django_sidekick.conf import get_settings
+from django_sidekick.jobs import connections as job_connections
 from django_sidekick.jobs.execute import build_executor
 from django_sidekick.wire.outcome import Awaiting, Delivery
 from tests.app.jobs import EchoJob
@@ -270,7 +271,7 @@ def test_a_broken_connection_is_replaced_for_the_next_job(sidekick_settings, dja
 
 @pytest.mark.usefixtures("postgresql_alias")
 def test_a_connection_that_is_cut_while_none_of_them_runs_costs_no_job(sidekick_settings, django_db_blocker, monkeypatch):
-    monkeypatch.setattr(middleware, "IDLE_S", 0.0)
+    monkeypatch.setattr(job_connections, "IDLE_S", 0.0)
     with django_db_blocker.unblock():
         assert outcomes(sidekick_settings(), False, cut_off_from_outside, False, False) == ["done"] * 3
     assert SEEN[0] != SEEN[1] == SEEN[2]

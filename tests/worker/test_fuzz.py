@@ -157,7 +157,7 @@ class TestOfTheDead:
     """What a process held that has died: its journal names payloads that nobody should ever have put into a queue."""
 
     @pytest.fixture
-    def take_over(self, redis, broker, sidekick_settings, tmp_path):  # noqa: ARG002
+    def take_over(self, redis, broker, sidekick_settings, tmp_path):
         self.settings = sidekick_settings(HISTORY="finished", RUNTIME_DIR=tmp_path)
         of_the_mirror = mirrored.events_of(self.settings, JOBS)
 

@@ -156,7 +156,6 @@ def raise_key_error(outcome):
 )
 def test_a_bad_follow_up_costs_no_job_its_outcome(redis, follow, caplog):
     class Odd(Feature):
-        name = "odd"
         follow_ups = staticmethod(follow)
 
     settings = get_settings()
@@ -221,7 +220,7 @@ class Limit(BaseException):
 
 @pytest.mark.parametrize("together", [False, True])
 def test_a_call_that_a_signal_has_cut_leaves_no_reply_to_the_next_one(redis, monkeypatch, together):
-    lines = connection.Lines(connection.client(get_settings(), socket_timeout_s=1.0))
+    lines = connection.DirectPool(connection.client(get_settings(), socket_timeout_s=1.0))
     lines.execute_command("PING")
     link = lines._idle[0]._link
 

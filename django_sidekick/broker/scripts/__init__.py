@@ -14,7 +14,6 @@ _INCLUDE = re.compile(r"^-- include (\w+)$", re.MULTILINE)
 class Script(NamedTuple):
     """The text of one script and the SHA-1 by which Redis knows it."""
 
-    name: str
     text: str
     sha: str
 
@@ -22,12 +21,8 @@ class Script(NamedTuple):
 @cache
 def load(name: str) -> Script:
     """Return the script in `NAME.lua`. Raise FileNotFoundError if there is none."""
-    return script(name, _read(name))
-
-
-def script(name: str, text: str) -> Script:
-    """Return a script of given text: a feature's own, or one read by `load`."""
-    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    text = _read(name)
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 def _read(name: str) -> str:

@@ -12,6 +12,7 @@
 -- ATOMIC   all that can fail is looked at before the first job moves; what follows cannot undo it. Events that a
 --          full stream does not take are counted as dropped
 -- COST     O(jobs * log n) in a sorted set; in a list O(jobs * their distance from its right end, where the next is taken)
+-- include events
 local source, is_list = KEYS[1], ARGV[1] == 'list'
 local kinds, names, takes, at = {}, {}, {}, 5
 
@@ -55,15 +56,7 @@ for from = first, first + jobs * 4 - 1, 4 do
     redis.call('ZADD', KEYS[target + 5], ARGV[from + 3], ARGV[from + 2])
   end
 end
-if ARGV[2] ~= '' then
-  local bytes = tonumber(redis.pcall('GET', KEYS[4])) or 0
-  local written = bytes < tonumber(ARGV[3]) and redis.pcall('XADD', KEYS[3], '*', 'b', ARGV[2])
-  if type(written) == 'string' then
-    redis.pcall('INCRBY', KEYS[4], #ARGV[2])
-  else
-    redis.pcall('INCRBY', KEYS[5], string.match(ARGV[2], '^(%d+)\n') or 1)
-  end
-end
+if ARGV[2] ~= '' then write_events(ARGV[2], tonumber(ARGV[3]), KEYS[3], KEYS[4], KEYS[5]) end
 at = first + jobs * 4
 while at <= #ARGV do
   local size = tonumber(ARGV[at])

@@ -7,6 +7,7 @@
 -- RETURNS  1 pushed, 0 pushed before by the same token; WRONGTYPE if a key is of another kind: nothing is pushed
 -- ATOMIC   all jobs or none; SET comes first so that a server out of memory refuses before anything moves
 -- COST     O(jobs + queues), O(log n) for each scheduled one
+-- include events
 local blobs = tonumber(ARGV[#ARGV])
 local last_queue = blobs > 0 and #KEYS - 3 or #KEYS
 for key = 2, last_queue do
@@ -32,12 +33,6 @@ for queue = 4, last_queue do
   at = last + 1
 end
 for blob = #ARGV - blobs, #ARGV - 1 do
-  local bytes = tonumber(redis.call('GET', KEYS[#KEYS - 1]) or 0)
-  local written = bytes < tonumber(ARGV[at]) and redis.pcall('XADD', KEYS[#KEYS - 2], '*', 'b', ARGV[blob])
-  if type(written) == 'string' then
-    redis.call('INCRBY', KEYS[#KEYS - 1], #ARGV[blob])
-  else
-    redis.call('INCRBY', KEYS[#KEYS], string.match(ARGV[blob], '^(%d+)\n') or 1)
-  end
+  write_events(ARGV[blob], tonumber(ARGV[at]), KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS])
 end
 return 1

@@ -1,4 +1,5 @@
 -- Functions shared by fetch.lua, acknowledge.lua, settle_dead.lua and give_back.lua.
+-- include events
 
 -- The fence: the epoch this process was registered under, or nil once recovery has taken its jobs.
 -- Writing it back makes a server that is out of memory, or read-only, refuse before anything has moved.
@@ -35,8 +36,7 @@ end
 -- A moved job's commands run only if it is still held here, and before it is let go. If one of the keys that a 'must'
 -- writes is of another type, the call fails before anything has changed: the jobs stay, and so do their events. The
 -- error of a 'may' (a feature's follow-up) is passed over.
--- The events are written if this call settled every one of its jobs: a repeated call settles none. No error and no
--- full stream keeps a job: its event is counted as dropped.
+-- The events are written if this call settled every one of its jobs: a repeated call settles none.
 local function settle(inflight, events, at)
   local bound, blob, limit, bytes, dropped = ARGV[at], '', 0, nil, nil
   if bound ~= '' then
@@ -67,13 +67,7 @@ local function settle(inflight, events, at)
     if held then settled = settled + redis.call('HDEL', inflight, tag) end
   end
   if blob ~= '' and settled > 0 and settled == plain + moved then
-    local held = bound == 'drop' and tonumber(redis.call('GET', bytes) or 0) or 0
-    local written = held < limit and redis.pcall('XADD', events, '*', 'b', blob)
-    if type(written) == 'string' then
-      redis.call('INCRBY', bytes, #blob)
-    else
-      redis.call('INCRBY', dropped, string.match(blob, '^(%d+)\n') or 1)
-    end
+    write_events(blob, bound == 'drop' and limit or nil, events, bytes, dropped)
   end
   return settled
 end

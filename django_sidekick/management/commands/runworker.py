@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.management import logs
-from django_sidekick.management.arguments import Arguments
+from django_sidekick.management.commandline import CommandLine
 from django_sidekick.management.workers import run_worker
 
 
@@ -27,16 +27,22 @@ class Command(BaseCommand):
             "-q", "--queue", action="append", metavar="NAME[,WEIGHT]", default=[],
             help="a queue to read; repeat for more. Without weights in strict order.",
         )  # fmt: skip
-        parser.add_argument("-c", "--concurrency", type=int, metavar="THREADS")
-        parser.add_argument("-p", "--processes", type=int, metavar="PROCESSES")
-        parser.add_argument("-t", "--timeout", type=float, metavar="SECONDS")
-        parser.add_argument("-C", "--config", metavar="FILE", help="a sidekiq.yml")
+        parser.add_argument("-c", "--concurrency", type=int, metavar="THREADS", help="threads of each process")
+        parser.add_argument(
+            "-p", "--processes", type=int, metavar="PROCESSES",
+            help="processes that run jobs; 0: all in this one, without a fork",
+        )  # fmt: skip
+        parser.add_argument(
+            "-t", "--timeout", type=float, metavar="SECONDS", help="how long TERM waits for running jobs"
+        )
+        parser.add_argument(
+            "-C", "--config", metavar="FILE", help="a sidekiq.yml; without it config/sidekiq.yml, if it is there"
+        )
         parser.add_argument("-e", "--environment", default="", help="section of sidekiq.yml")
         parser.add_argument("-g", "--tag", default="", help="shown beside the process")
         parser.add_argument(
             "--drain", action="store_true", help="end when nothing is left to do now"
         )
-
         parser.add_argument(
             "--reload", action="store_true", help="start anew when code has changed (development)"
         )
@@ -54,7 +60,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Compose the worker and run it. Raise CommandError for what cannot be served."""
-        arguments = Arguments(
+        command_line = CommandLine(
             queues=tuple(options["queue"]),
             concurrency=options["concurrency"],
             processes=options["processes"],
@@ -66,6 +72,6 @@ class Command(BaseCommand):
             reload=options["reload"],
         )
         try:
-            run_worker(arguments)
+            run_worker(command_line)
         except ConfigurationError as error:
             raise CommandError(str(error)) from error

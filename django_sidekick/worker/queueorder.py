@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 Order = Sequence[int]
 
 
-def turns(queues: Sequence[tuple[str, int]]) -> Callable[[], Order]:
-    """Return a function giving the queues' indexes for the next fetch.
+def next_order_of(queues: Sequence[tuple[str, int]]) -> Callable[[], Order]:
+    """Return a function that returns the queues' indexes in the order in which the next fetch asks them.
 
     All weights 0 is strict: always as written. Otherwise each name stands in a hat as often as its weight
     says; the order is that of drawing them (Sidekiq's weighted and random modes).

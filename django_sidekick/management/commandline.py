@@ -24,8 +24,8 @@ SETTINGS_OF_FILE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Arguments:
-    """The command line; None where it says nothing."""
+class CommandLine:
+    """What `runworker` was given; None where it says nothing."""
 
     queues: tuple[str, ...] = ()
     concurrency: int | None = None
@@ -38,16 +38,16 @@ class Arguments:
     reload: bool = False
 
 
-def worker_options(arguments: Arguments) -> WorkerOptions:
+def worker_options(command_line: CommandLine) -> WorkerOptions:
     """Return the options in force: the command line wins over sidekiq.yml, which wins over the settings."""
     settings = get_settings()
-    path, document = _config_file(arguments)
+    path, document = _config_file(command_line)
     served = {name: document[key] for key, name in SETTINGS_OF_FILE.items() if key in document}
     settings = replace(settings, **served)
-    queues = configfile.parse_queues(list(arguments.queues), "runworker -q")
-    concurrency = _first(arguments.concurrency, document.get("concurrency"), settings.concurrency)
-    timeout_s = _first(arguments.timeout_s, document.get("timeout"), settings.shutdown_timeout_s)
-    processes = _first(arguments.processes, settings.processes)
+    queues = configfile.parse_queues(list(command_line.queues), "runworker -q")
+    concurrency = _first(command_line.concurrency, document.get("concurrency"), settings.concurrency)
+    timeout_s = _first(command_line.timeout_s, document.get("timeout"), settings.shutdown_timeout_s)
+    processes = _first(command_line.processes, settings.processes)
     if concurrency < 1 or processes < 0 or timeout_s < 0 or not math.isfinite(timeout_s):
         raise ConfigurationError(
             "runworker: -c must be at least 1, -p must not be negative, -t must be seconds from 0."
@@ -58,19 +58,19 @@ def worker_options(arguments: Arguments) -> WorkerOptions:
         concurrency=concurrency,
         shutdown_timeout_s=float(timeout_s),
         processes=processes if hasattr(os, "fork") else 0,
-        tag=arguments.tag or str(document.get("tag") or _base_dir().name),
+        tag=command_line.tag or str(document.get("tag") or _base_dir().name),
         labels=document.get("labels", ()),
-        drain=arguments.drain,
+        drain=command_line.drain,
         verbose=document.get("verbose", False),
         config_file=path,
     )
 
 
-def _config_file(arguments: Arguments) -> tuple[Path | None, dict[str, Any]]:
-    path = Path(arguments.config_file) if arguments.config_file else configfile.find(_base_dir())
+def _config_file(command_line: CommandLine) -> tuple[Path | None, dict[str, Any]]:
+    path = Path(command_line.config_file) if command_line.config_file else configfile.find(_base_dir())
     if path is None:
         return None, {}
-    environment = arguments.environment or os.environ.get("DJANGO_ENV", "")
+    environment = command_line.environment or os.environ.get("DJANGO_ENV", "")
     return path, configfile.read(path, environment)
 
 

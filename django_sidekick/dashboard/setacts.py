@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
-from django import forms
 from django.contrib import messages
-from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
@@ -22,7 +20,6 @@ from django_sidekick.dashboard.errand import Errand, measure, move_of, mover, st
 from django_sidekick.dashboard.errandpage import ErrandPage
 from django_sidekick.dashboard.filters import Filter
 from django_sidekick.dashboard.show import figure
-from django_sidekick.exceptions import SidekickError
 from django_sidekick.wire.shown import shown
 
 
@@ -54,7 +51,9 @@ class SetActs(ErrandPage):
         if "errand" in post:
             errand = self.confirmed(act)
             return self._carry_out(act, errand) if errand else None
-        at_s = self._at_s() if act.name == "reschedule" else None
+        at_s = None
+        if act.name == "reschedule":
+            at_s = acts.time_asked_s(self.request, _("Enter the time to which the jobs are to be rescheduled."))
         if act.name == "clear" or post.get("select_across") == "1":
             return self._all(act, at_s)
         names = list(dict.fromkeys(post.getlist("_selected_action")))
@@ -65,16 +64,6 @@ class SetActs(ErrandPage):
         else:
             self._selected(act, names, at_s)
         return None
-
-    def _at_s(self) -> float:
-        """Return the time a reschedule is to, which the form has in the user's zone."""
-        try:
-            at_s: float = forms.DateTimeField().clean(self.request.POST.get("at", "")).timestamp()
-        except (ValidationError, OverflowError, ValueError):
-            raise SidekickError(
-                _("Enter the time to which the jobs are to be rescheduled.")
-            ) from None
-        return at_s
 
     def _selected(self, act: Act, names: list[str], at_s: float | None) -> None:
         look = get_look()
@@ -139,46 +128,18 @@ class SetActs(ErrandPage):
         return progress
 
     def _say(self, act: Act, done: int, refused: int, gone: int) -> None:
-        if done:
-            messages.success(self.request, _done(act, done))
-        if refused:
-            messages.error(
-                self.request,
-                ngettext(
-                    "%(count)s job stays: it is no job, or its queue's key holds something else.",
-                    "%(count)s jobs stay: they are no jobs, or their queues' keys hold something else.",
-                    refused,
-                )
-                % {"count": figure(refused)},
-            )
+        self.tell(messages.SUCCESS, done, _done(act, done))
+        self.tell_refused(refused)
         if gone or not (done or refused):
-            messages.warning(
-                self.request,
-                ngettext(
-                    "%(count)s job was not there any more.",
-                    "%(count)s jobs were not there any more.",
-                    gone,
-                )
-                % {"count": figure(gone)},
-            )
+            said = ngettext("%(count)s job was not there any more.", "%(count)s jobs were not there any more.", gone)
+            messages.warning(self.request, said % {"count": figure(gone)})
 
 
 def _done(act: Act, count: int) -> str:
-    names = {"count": figure(count)}
     if act.name in ("retry_now", "enqueue_now"):
-        return (
-            ngettext(
-                "%(count)s job was put on its queue.",
-                "%(count)s jobs were put on their queues.",
-                count,
-            )
-            % names
-        )
+        return ngettext("%(count)s job was put on its queue.", "%(count)s jobs were put on their queues.", count)
     if act.name == "reschedule":
-        return (
-            ngettext("%(count)s job has another time.", "%(count)s jobs have another time.", count)
-            % names
-        )
+        return ngettext("%(count)s job has another time.", "%(count)s jobs have another time.", count)
     if act.name == "kill":
-        return ngettext("%(count)s job was killed.", "%(count)s jobs were killed.", count) % names
-    return ngettext("%(count)s job was deleted.", "%(count)s jobs were deleted.", count) % names
+        return ngettext("%(count)s job was killed.", "%(count)s jobs were killed.", count)
+    return ngettext("%(count)s job was deleted.", "%(count)s jobs were deleted.", count)
