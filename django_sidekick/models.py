@@ -23,13 +23,16 @@ class JidField(models.CharField):  # type: ignore[type-arg] # no generic at run 
     """A jid. On PostgreSQL the key's own index finds beginnings too: byte order needs no second one for LIKE.
 
     Django makes that second index for each unique column whose type it writes as `varchar`; it costs every insert.
+    On MariaDB and MySQL two jids that differ in case, or in an accent, would be one key.
     """
 
     def db_type(self, connection: Any) -> str | None:
-        """Return the column's type; on PostgreSQL by its long name."""
+        """Return the column's type: on PostgreSQL by its long name, on MariaDB and MySQL compared byte by byte."""
         name = super().db_type(connection)
         if name and connection.vendor == "postgresql":
             return name.replace("varchar", "character varying", 1)
+        if name and connection.vendor == "mysql":
+            return f"{name} BINARY"
         return name
 
     def db_parameters(self, connection: Any) -> Any:

@@ -13,6 +13,7 @@ from django_sidekick.conf import Settings
 from django_sidekick.exceptions import DeserializationError
 from django_sidekick.wire import codec, ruby
 from django_sidekick.wire.arguments import DEEPEST, holds
+from django_sidekick.wire.payload import as_text
 
 REDACTED = "[redacted]"
 UNFIT = re.compile("[\0\ud800-\udfff]")
@@ -24,7 +25,7 @@ _LONG_NUMBER = re.compile(rf"\d{{{_MOST_DIGITS + 1}}}")
 
 def text(value: object, longest: int = 255) -> str:
     """Return a text that every database takes: no NUL, no lone surrogate, cut to its column."""
-    return UNFIT.sub("\ufffd", str(value)[:longest])
+    return UNFIT.sub("\ufffd", as_text(value)[:longest])
 
 
 class Arguments:

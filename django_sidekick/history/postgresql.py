@@ -72,6 +72,7 @@ class PostgreSQLWriter:
 
     def write(self, lines: Lines) -> None:
         """Copy and upsert."""
+        is_used_again = bool(self._connection.savepoint_ids or (lines.rows and lines.moves))
         with self._connection.cursor() as cursor:
             cursor.execute("SET LOCAL client_min_messages = warning")
             cursor.execute(MAKE_TABLE)
@@ -79,7 +80,7 @@ class PostgreSQLWriter:
                 if text:
                     self._copy(cursor, COPY, text)
                     cursor.execute(make(_TABLE, COLUMNS, _SOURCE))
-                    if lines.rows and lines.moves:
+                    if is_used_again:  # in this transaction, whose COMMIT alone empties it
                         cursor.execute(f"DELETE FROM {_NEW}")
             if lines.attempts:
                 self._copy(cursor, COPY_ATTEMPTS, lines.attempts)

@@ -146,6 +146,7 @@ ODD = {
     "deep": {"args": [[[[[[[[[[[[]]]]]]]]]]]]},
     "long names": {"class": "C" * 1000, "queue": "q" * 1000, "tags": ["t" * 1000] * 300},
     "odd times": {"created_at": 1e300, "enqueued_at": -5, "retry_count": 10**30},
+    "beyond printing": {"tags": [10**5000], "error_class": 10**5000},
     "odd kinds": {"created_at": "yesterday", "enqueued_at": [], "tags": "text", "queue": 5, "kwargs": [1], "retry_count": "x"},
     "times to come": {"created_at": 10**14, "enqueued_at": "2026-11-25T00:00:00Z"},
 }
@@ -228,6 +229,27 @@ def test_an_event_of_which_we_fail_to_make_a_row_keeps_no_other_from_being_writt
     assert recorder.junk == 1
 
 
+def test_an_event_that_is_no_row_is_written_around_where_a_job_has_two_events(mirror, monkeypatch):
+    """Each event by itself, and yet in one transaction: on PostgreSQL all of them go through one table."""
+    monkeypatch.setitem(rows.STATES, "failed", None if "sqlite" in mirror.alias else "x" * 17)
+    ends = outcome("retry", error=ValueError("x"), at_s=1.0), outcome("dead", error=KeyError("y"), retry_count=0)
+    mirror.tell(outcome("failed", jid="bad", error=ValueError("x")), *ends, outcome(jid="after"))
+    recorder = mirror.write()
+
+    assert (states(mirror), recorder.junk) == ({"a": "dead", "after": "processed"}, 1)
+    assert [(a.number, a.error_class) for a in mirror.attempts] == [(1, "ValueError"), (2, "KeyError")]
+
+
+def test_jids_that_differ_in_case_or_in_an_accent_are_two_jobs(mirror):
+    mirror.tell(*(outcome(jid=jid) for jid in ("order-a", "order-A", "order-ä")))
+    mirror.tell(outcome("dead", jid="order-A", error=ValueError("x")))
+    mirror.write()
+
+    assert states(mirror) == {"order-a": "processed", "order-A": "dead", "order-ä": "processed"}
+    assert [attempt.record_id for attempt in mirror.attempts.filter(record_id="order-A")] == ["order-A"]
+    assert not mirror.attempts.filter(record_id="order-a").exists()
+
+
 @pytest.mark.parametrize("jid", ["x" * 256, "\0", "\ud800"])
 def test_a_jid_that_no_row_can_have_is_counted_and_told_once(mirror, jid, caplog):
     mirror.tell(outcome(jid=jid), outcome(jid=jid), outcome(jid="good"))
@@ -255,6 +277,17 @@ def test_the_stream_and_its_count_of_bytes_are_empty_when_all_is_written(sqlite_
 
     assert sqlite_mirror.rows.count() == 1200
     assert sqlite_mirror.redis.exists("sk:events:bytes") == 0
+
+
+def test_a_stream_that_somebody_has_deleted_is_empty_for_whoever_asks_how_full_it_is(sqlite_mirror):
+    recorder = sqlite_mirror.recorder()
+    sqlite_mirror.tell(outcome())
+    sqlite_mirror.redis.delete("sk:events")
+
+    recorder.turn()
+
+    assert sqlite_mirror.redis.exists("sk:events:bytes") == 0
+    recorder.resign()
 
 
 def test_a_recorder_killed_between_its_commit_and_the_trim_writes_nothing_twice(mirror, monkeypatch):
