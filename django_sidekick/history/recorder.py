@@ -24,7 +24,7 @@ from django_sidekick.exceptions import SidekickError
 from django_sidekick.history.arguments import Arguments
 from django_sidekick.history.feed import Feed, Part
 from django_sidekick.history.retention import Retention
-from django_sidekick.history.rows import Batch, fold
+from django_sidekick.history.rows import Batch, fold, in_ascii
 from django_sidekick.history.store import Cursor, Store, is_of_content
 from django_sidekick.wire.event import Event, decode
 
@@ -140,13 +140,17 @@ class Recorder:
         self._retention.turn(part.size)
 
     def _write_carefully(self, part: Part, old: Cursor, new: Cursor) -> bool:
-        """One of the events, or of us, is at fault: each by itself, without its arguments if need be, or not at all."""
-        events = [event for blob in part.blobs for event in decode(blob.content)]
-        variants = [[batch for kept in (self._arguments, self._without) if (batch := self._batch(e, kept))] for e in events]
+        """One of the events, or of us, is at fault: each by itself, without what may be refused, or not at all."""
+        variants = [self._variants(event) for blob in part.blobs for event in decode(blob.content)]
         refused = self._store.write_carefully(variants, old, new)
         for _ in range(refused or 0):
             self._on_junk("the database refuses its row")
         return refused is not None
+
+    def _variants(self, event: Event) -> list[Batch]:
+        """Return what may be written of an event: all; without its arguments; and that in letters every database has."""
+        tries = (event, self._arguments), (event, self._without), (in_ascii(event), self._without)
+        return [batch for variant, arguments in tries if (batch := self._batch(variant, arguments))]
 
     def _batch(self, event: Event, arguments: Arguments) -> Batch | None:
         try:

@@ -98,6 +98,20 @@ def attempt_of(payload: dict[str, Any]) -> int:
     return min(max(count + 2, 1), _MOST)
 
 
+def in_ascii(event: Event) -> Event:
+    """Return the event in letters that every database has, whatever its own encoding: the others are escaped."""
+    payload = {**event.payload}
+    for name in {"class", "queue", "tags", "error_class", "error_message"} & payload.keys():
+        value = payload[name]
+        payload[name] = list(map(_escaped, value)) if isinstance(value, list) else _escaped(value)
+    error = event.error and tuple(map(_escaped, event.error))
+    return event._replace(payload=payload, error=error)
+
+
+def _escaped(value: Any) -> Any:
+    return value.encode("ascii", "backslashreplace").decode() if isinstance(value, str) else value
+
+
 def row_of(facts: Facts, **others: Any) -> Row:
     """Return the whole row of a success; with `others`, what is otherwise in the row of another outcome."""
     values = dict(zip(FACTS, facts, strict=True), **SUCCESS)
