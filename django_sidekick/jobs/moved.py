@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from django_sidekick.broker.broker import Broker
 from django_sidekick.broker.inspector import Inspector
+from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.look import Look
 from django_sidekick.broker.moving import Move
 from django_sidekick.conf import Settings
@@ -32,7 +33,8 @@ def event_of(
     """
     texts = [move.text or move.raw for move in moves]
     kept = [text for text in texts if mirrored.is_move_kept(text, settings)]
-    return event.encode_moves(KINDS[act], kept, now_s, due_at_s)
+    stays_a_retry = act == "reschedule" and any(move.key == Keys(settings.key_prefix).retry for move in moves)
+    return event.encode_moves("retry" if stays_a_retry else KINDS[act], kept, now_s, due_at_s)
 
 
 def inspector_for(

@@ -19,7 +19,7 @@ from django_sidekick.wire.outcome import Outcome
 from django_sidekick.wire.payload import error_backtrace, error_message, scrub
 
 OUTCOMES = frozenset({"done", "retry", "dead", "failed", "discarded"})
-MOVES = frozenset({"enqueued", "scheduled", "dead", "discarded"})
+MOVES = frozenset({"enqueued", "scheduled", "retry", "dead", "discarded"})
 
 LATEST_S = 1e11
 
@@ -73,7 +73,7 @@ def encode(worker: str, outcomes: Sequence[Outcome]) -> bytes:
 def encode_moves(
     kind: str, texts: Sequence[bytes], at_s: float, due_at_s: float | Sequence[float] | None = None
 ) -> bytes:
-    """Return the blob of jobs that no worker ran: enqueued, scheduled (for `due_at_s`), dead or discarded.
+    """Return the blob of jobs that no worker ran: enqueued, scheduled or to be retried (at `due_at_s`), dead or discarded.
 
     `due_at_s` is one moment for all, or one for each.
     """

@@ -32,7 +32,7 @@ from tests.history.conftest import Mirror
 AT = {"at": "2096-10-02 07:06:40"}
 DUE = datetime(2096, 10, 2, 7, 6, 40, tzinfo=UTC)
 ACTS = [
-    ("retries", "retry_now", "enqueued"), ("retries", "reschedule", "scheduled"), ("retries", "kill", "dead"),
+    ("retries", "retry_now", "enqueued"), ("retries", "reschedule", "retry"), ("retries", "kill", "dead"),
     ("retries", "delete", "discarded"), ("scheduled", "enqueue_now", "enqueued"), ("scheduled", "reschedule", "scheduled"),
     ("scheduled", "delete", "discarded"), ("dead", "retry_now", "enqueued"), ("dead", "delete", "discarded"),
 ]  # fmt: skip
@@ -90,7 +90,7 @@ def test_a_clear_of_a_set_is_in_the_history_what_is_no_job_apart(mirror, redis, 
     assert mirror.rows.filter(state="discarded").count() == mirror.rows.count() == 150
 
 
-@pytest.mark.parametrize(("kind", "act", "state"), [("queue", "kill", "dead"), ("queue", "delete", "discarded"), ("retry", "retry_now", "enqueued"), ("schedule", "enqueue_now", "enqueued"), ("schedule", "reschedule", "scheduled")])
+@pytest.mark.parametrize(("kind", "act", "state"), [("queue", "kill", "dead"), ("queue", "delete", "discarded"), ("retry", "retry_now", "enqueued"), ("schedule", "enqueue_now", "enqueued"), ("schedule", "reschedule", "scheduled"), ("retry", "reschedule", "retry")])
 def test_an_act_on_a_jobs_own_page_is_in_the_history(mirror, redis, client, destroyer, kind, act, state):
     if kind == "queue":
         enqueue(redis, job(1))
