@@ -10,9 +10,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django_sidekick.conf import Settings
-from django_sidekick.exceptions import DeserializationError
+from django_sidekick.exceptions import ArgumentError, DeserializationError
 from django_sidekick.wire import codec, ruby
-from django_sidekick.wire.arguments import DEEPEST, holds
+from django_sidekick.wire.arguments import DEEPEST, dump_call, holds
 from django_sidekick.wire.payload import as_text
 
 REDACTED = "[redacted]"
@@ -114,7 +114,8 @@ def _unwrapped(payload: dict[str, Any]) -> tuple[str, str, Any, Any, bool]:
         return inside, payload["class"], payload["args"], payload.get("kwargs"), False
     try:
         name, args, kwargs = ruby.unwrap(payload)
-    except (DeserializationError, RecursionError):
+        args, kwargs, _ = dump_call(args, kwargs)
+    except (DeserializationError, ArgumentError, RecursionError):
         name = ruby.job_name(payload)
         return name, name, payload["args"], None, False
     return name, name, args, kwargs, True

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from django.db import connections
@@ -15,6 +16,7 @@ from django_sidekick.history import rows
 from django_sidekick.history.arguments import Arguments
 from django_sidekick.models import HistoryCursor, JobRecord
 from django_sidekick.wire import event
+from django_sidekick.wire.arguments import load
 from tests.history.conftest import Mirror, outcome
 
 
@@ -498,6 +500,17 @@ def test_a_job_inside_active_jobs_wrapper_is_told_of_by_its_own_name(sqlite_mirr
 
     row = sqlite_mirror.row()
     assert (row.job_class, row.args, row.kwargs) == ("MailJob", [5], {"a": 1})
+
+
+def test_what_active_job_has_serialized_is_kept_as_we_would_write_it(sqlite_mirror):
+    kinds = ({"Time": "2026-01-02T03:04:05Z"}, {"Date": "2026-01-02"}, {"BigDecimal": "0.25e1"})
+    given = [{"_aj_serialized": f"ActiveJob::Serializers::{kind}Serializer", "value": v} for one in kinds for kind, v in one.items()]
+    inside = {"job_class": "MailJob", "arguments": [1, *given]}
+    sqlite_mirror.tell(outcome(**{"class": "Sidekiq::ActiveJob::Wrapper", "wrapped": "MailJob"}, args=[inside]))
+    sqlite_mirror.write()
+
+    kept = sqlite_mirror.row().args
+    assert load(kept) == [1, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), date(2026, 1, 2), Decimal("2.5")]
 
 
 def test_missing_tables_are_told_of_once_and_rows_follow(sqlite_mirror, caplog):
