@@ -109,7 +109,10 @@ def in_ascii(event: Event) -> Event:
 
 
 def _escaped(value: Any) -> Any:
-    return value.encode("ascii", "backslashreplace").decode() if isinstance(value, str) else value
+    """As Python writes it; a NUL too, which would become a letter of another kind."""
+    if not isinstance(value, str):
+        return value
+    return value.replace("\0", "\\x00").encode("ascii", "backslashreplace").decode()
 
 
 def row_of(facts: Facts, **others: Any) -> Row:

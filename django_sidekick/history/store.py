@@ -21,8 +21,9 @@ CONNECTION_S = 60.0
 _CONTENT_STATES = ("22", "23", "54")
 """Classes of SQLSTATE: data exception, integrity violation, limit exceeded."""
 
-_CONTENT_NUMBERS = (1366, 1406, 1264, 3140, 4025)
-"""Of MariaDB and MySQL: a text, a length, a range, a JSON text, a constraint that does not fit."""
+_CONTENT_NUMBERS = (1366, 1406, 1264, 3140, 4025, 1267, 1270, 1271)
+"""Of MariaDB and MySQL: a text, a length, a range, a JSON text, a constraint that does not fit; the last three: letters
+that the column compared with has not."""
 
 
 class Cursor(NamedTuple):

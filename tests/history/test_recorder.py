@@ -215,24 +215,6 @@ def test_a_row_that_the_database_refuses_in_any_form_keeps_no_other_from_being_w
     assert mirror.attempts.count() == 0
 
 
-@pytest.mark.parametrize("mirror", ["mariadb"], indirect=True)
-def test_letters_that_the_database_has_not_are_escaped(mirror):
-    """As in tables that an older server has made, whose encoding has no letters of four bytes, or few."""
-    texts = "MODIFY {} longtext CHARACTER SET {} NOT NULL"
-    with connections[mirror.alias].cursor() as cursor:
-        for table in ("jobrecord", "jobattempt"):
-            cursor.execute(f"ALTER TABLE django_sidekick_{table} " + texts.format("error_message", "latin1"))
-        try:
-            mirror.tell(outcome("dead", error=ValueError("không 😀 ü")), outcome(jid="b", tags=["😀"]))
-            recorder = mirror.write()
-        finally:
-            for table in ("jobrecord", "jobattempt"):
-                cursor.execute(f"ALTER TABLE django_sidekick_{table} " + texts.format("error_message", "utf8mb4"))
-
-    assert (mirror.row().state, mirror.row().error_message, recorder.junk) == ("dead", r"kh\xf4ng \U0001f600 \xfc", 0)
-    assert mirror.row("b").tags == ["😀"]
-
-
 def test_an_event_of_which_we_fail_to_make_a_row_keeps_no_other_from_being_written(sqlite_mirror, monkeypatch):
     true_of = Arguments.of
 
