@@ -47,16 +47,13 @@ class EventStream:
     def read(self, after: Position = BEGINNING) -> Slice:
         """Return the first blobs after a position: 20 at most, and about 2 MiB, unless one alone is larger.
 
-        One round trip. A stream that somebody has emptied, or deleted, counts as empty from then on.
+        One round trip.
         """
         keys, pipeline = self._keys, self._client.pipeline(transaction=False)
         pipeline.set(keys.events_generation, secrets.token_hex(8), nx=True)
         pipeline.get(keys.events_generation)
         pipeline.xrange(keys.events, "({}-{}".format(*after), count=self._most)
-        pipeline.exists(keys.events_bytes)
-        _, generation, entries, are_counted = pipeline.execute()
-        if are_counted and not entries and after == BEGINNING:
-            self._trim("0-0", 0, (generation or b"").decode())
+        _, generation, entries = pipeline.execute()
         self.has_more = len(entries) == self._most
         blobs = [Blob(position_of(name), fields.get(b"b", b"")) for name, fields in entries]
         size = sum(len(blob.content) for blob in blobs)
@@ -72,11 +69,8 @@ class EventStream:
         """Take out these blobs, which are the stream's first; nothing if it is another stream by now."""
         milliseconds, number = blobs[-1].position
         size = sum(len(blob.content) for blob in blobs)
-        self._trim(f"{milliseconds}-{number + 1}", size, generation)
-
-    def _trim(self, first_that_stays: str, size: int, generation: str) -> None:
         keys = [self._keys.events, self._keys.events_bytes, self._keys.events_generation]
-        run(self._client, "trim_events", keys, [first_that_stays, size, generation])
+        run(self._client, "trim_events", keys, [f"{milliseconds}-{number + 1}", size, generation])
 
     def is_written(self) -> bool:
         """Tell whether nothing waits for a recorder, or the recorder has said that it cannot write at the moment."""

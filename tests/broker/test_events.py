@@ -13,6 +13,7 @@ FULL = {"HISTORY_STREAM_MAX_MIB": 1}
 
 def fill(redis, mib=1):
     redis.set("sk:events:bytes", mib * 2**20)
+    redis.xadd("sk:events", {"b": "what waits"})
 
 
 def settled(own, jobs=3):
@@ -42,8 +43,23 @@ def test_a_full_stream_drops_and_counts_and_settles_all_the_same(redis, own):
     fill(redis)
 
     assert settled(own, 3) == 3
-    assert redis.xlen("sk:events") == 0
+    assert redis.xlen("sk:events") == 1
     assert int(redis.get("sk:events:dropped")) == 3
+
+
+@pytest.mark.parametrize("empty", ["delete", "xtrim"])
+@pytest.mark.parametrize("overflow", ["drop", "throttle"])
+def test_a_stream_that_somebody_has_emptied_is_not_full_any_more(redis, sidekick_settings, overflow, empty):
+    sidekick_settings(**FULL, HISTORY_OVERFLOW=overflow)
+    own = child().ownership
+    own.register()
+    fill(redis)
+    redis.delete("sk:events") if empty == "delete" else redis.xtrim("sk:events", 0, approximate=False)
+
+    assert settled(own, 3) == 3
+    ((_, fields),) = redis.xrange("sk:events")
+    assert (int(redis.get("sk:events:bytes")), redis.get("sk:events:dropped")) == (len(fields[b"b"]), None)
+    own.close()
 
 
 def test_a_stream_of_another_type_keeps_no_job(redis, own):
@@ -78,7 +94,7 @@ def test_with_throttle_what_ends_while_the_stream_is_full_is_settled_with_its_ev
     NoopJob.perform_later()
 
     assert own.fetch([0], 1, outcomes, event.encode("w", outcomes)) == []
-    assert redis.xlen("sk:events") == 1
+    assert redis.xlen("sk:events") == 2
     assert redis.llen("queue:default") == 1
     own.close()
 

@@ -281,17 +281,6 @@ def test_the_stream_and_its_count_of_bytes_are_empty_when_all_is_written(sqlite_
     assert sqlite_mirror.redis.exists("sk:events:bytes") == 0
 
 
-def test_a_stream_that_somebody_has_deleted_is_empty_for_whoever_asks_how_full_it_is(sqlite_mirror):
-    recorder = sqlite_mirror.recorder()
-    sqlite_mirror.tell(outcome())
-    sqlite_mirror.redis.delete("sk:events")
-
-    recorder.turn()
-
-    assert sqlite_mirror.redis.exists("sk:events:bytes") == 0
-    recorder.resign()
-
-
 def test_a_recorder_killed_between_its_commit_and_the_trim_writes_nothing_twice(mirror, monkeypatch):
     mirror.tell(outcome("retry", error=ValueError("x"), at_s=1.0))
     recorder = mirror.recorder()

@@ -131,15 +131,17 @@ def test_a_push_after_a_commit_is_told_of_too(redis, sidekick_settings):
 def test_a_push_into_a_full_stream_is_pushed_and_counted(redis, sidekick_settings):
     sidekick_settings(HISTORY="full", HISTORY_STREAM_MAX_MIB=1)
     redis.set("sk:events:bytes", 2**20)
+    redis.xadd("sk:events", {"b": "what waits"})
 
     NoopJob.perform_bulk([(1,), (2,)])
 
-    assert (redis.llen("queue:default"), redis.xlen("sk:events"), redis.get("sk:events:dropped")) == (2, 0, b"2")
+    assert (redis.llen("queue:default"), redis.xlen("sk:events"), redis.get("sk:events:dropped")) == (2, 1, b"2")
 
 
 def test_with_throttle_a_push_into_a_full_stream_is_told_of(redis, sidekick_settings):
     sidekick_settings(HISTORY="full", HISTORY_STREAM_MAX_MIB=1, HISTORY_OVERFLOW="throttle")
     redis.set("sk:events:bytes", 2**20)
+    redis.xadd("sk:events", {"b": "what waits"})
 
     NoopJob.perform_bulk([(1,), (2,)])
 

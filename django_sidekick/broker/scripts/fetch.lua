@@ -34,7 +34,7 @@ end
 -- Nothing is taken from a paused queue; what a wait took before it was paused goes back to its front, the oldest
 -- last. What fits nowhere stays where it is: an error here would lose what was popped before.
 local paused, names, at = {}, {}, 5 + queues
-local is_full = ARGV[at] == 'throttle' and tonumber(redis.call('GET', ARGV[at + 3]) or 0) >= tonumber(ARGV[at + 2])
+local is_full = ARGV[at] == 'throttle' and held_bytes(KEYS[2], ARGV[at + 3]) >= tonumber(ARGV[at + 2])
 if is_full then
   for turn = 1, queues do paused[tonumber(ARGV[4 + turn])] = true end
 end
