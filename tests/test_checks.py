@@ -188,7 +188,13 @@ def test_the_queue_may_be_chosen_by_a_method_of_the_class(kind):
     assert problems_of_a_class(queue_as=kind(lambda *args: "low"), redact=["card"], expires_in=5, using="other") == []
 
 
-def test_an_evicting_server_is_a_warning_and_only_under_the_tag(settings, monkeypatch):
+@pytest.fixture
+def no_classes(monkeypatch):
+    """None has a level of its own, whatever other tests have made."""
+    monkeypatch.setattr(checks, "JOBS", {})
+
+
+def test_an_evicting_server_is_a_warning_and_only_under_the_tag(settings, monkeypatch, no_classes):
     server = RedisServer("--maxmemory-policy", "allkeys-lru")
     try:
         settings.SIDEKICK = {"REDIS": server.url, "HISTORY": "off"}
@@ -199,7 +205,7 @@ def test_an_evicting_server_is_a_warning_and_only_under_the_tag(settings, monkey
         server.close()
 
 
-def test_a_server_that_is_away_is_silent(settings):
+def test_a_server_that_is_away_is_silent(settings, no_classes):
     settings.SIDEKICK = {"REDIS": "redis://127.0.0.1:1/0", "HISTORY": "off"}
 
     assert checks.server_messages() == []
@@ -225,7 +231,7 @@ def test_another_apps_runworker_is_a_warning(monkeypatch):
     assert "sidekick.W004" in ids()
 
 
-def test_a_server_that_is_too_old_is_an_error(monkeypatch, redis):
+def test_a_server_that_is_too_old_is_an_error(monkeypatch, redis, no_classes):
     monkeypatch.setattr(checks.health, "server_health", lambda *_, **__: checks.health.ServerHealth((6, 0), "6.0.16", "noeviction"))
 
     assert [message.id for message in checks.server_messages()] == ["sidekick.E003"]
