@@ -18,6 +18,9 @@ from django_sidekick.history.writers import GenericWriter, SQLiteWriter, Writer
 from django_sidekick.models import HistoryCursor
 
 CONNECTION_S = 60.0
+SILENT_S = 10
+"""PostgreSQL ends a transaction of ours from which it has heard nothing for so long. Else that of a host that is gone, or
+stopped, holds the cursor until TCP gives it up, two hours by default, and no other recorder could write."""
 _CONTENT_STATES = ("22", "23", "54")
 """Classes of SQLSTATE: data exception, integrity violation, limit exceeded."""
 
@@ -117,6 +120,8 @@ class Store:
         now = self.connection.ops.adapt_datetimefield_value(timezone.now())
         to, place = (_text(new.position), new.generation, now), (self._stream, _text(old.position), old.generation)
         with self.connection.cursor() as cursor:
+            if self.connection.vendor == "postgresql":
+                cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{SILENT_S}s'")
             cursor.execute(self._moving, [*to, *place])
             return bool(cursor.rowcount == 1)
 

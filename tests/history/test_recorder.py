@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import connections
+from django.db import Error, connections, transaction
 from django.utils.connection import ConnectionDoesNotExist
 
 from django_sidekick import BaseJob
-from django_sidekick.history import rows
+from django_sidekick.history import rows, store
 from django_sidekick.history.arguments import Arguments
 from django_sidekick.models import HistoryCursor, JobRecord
 from django_sidekick.wire import event
@@ -314,6 +315,27 @@ def test_of_two_recorders_one_writes(mirror):
     del other._stream.read
     mirror.write(other)
     assert mirror.attempts.count() == 2
+
+
+def test_a_recorder_that_falls_silent_in_its_transaction_holds_up_no_other_for_long(
+    postgresql_alias, redis, sidekick_settings, django_db_blocker, monkeypatch
+):
+    """As one whose host has lost its power: nobody tells PostgreSQL, for whom its connection is open."""
+    sidekick_settings(HISTORY_DATABASE=postgresql_alias, HISTORY_RETENTION=None)
+    monkeypatch.setattr(store, "SILENT_S", 1)
+    with django_db_blocker.unblock():
+        mirror = Mirror(postgresql_alias, redis)
+        mirror.clear()
+        silent, other = (store.Store(postgresql_alias, "sk:events") for _ in range(2))
+        old = silent.cursor()
+        new = store.Cursor((1, 0), "")
+        with pytest.raises(Error, match="idle-in-transaction"), transaction.atomic(using=postgresql_alias):
+            assert silent._move(old, new)
+            with ThreadPoolExecutor(1) as thread:
+                assert thread.submit(lambda: (other._move(old, new), other.close())).result(30)[0]
+            silent.cursor()
+        silent.close()
+        mirror.clear()
 
 
 def test_the_second_recorder_waits_for_the_lease(sqlite_mirror):
