@@ -1,11 +1,16 @@
-"""One line when a job starts, one when it is done or has failed: written by a thread, about 1.2 us each."""
+"""One line when a job starts, one when it is done or has failed, with the traceback: written by a thread.
+
+About 1.2 us a line.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import threading
 import time
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,7 +20,8 @@ from typing import Any, TextIO
 from asgiref.sync import iscoroutinefunction
 from django.utils.decorators import sync_and_async_middleware
 
-from django_sidekick.wire.payload import as_text, error_message
+from django_sidekick.exceptions import Discard, Retry, Shutdown, UnknownJob
+from django_sidekick.wire.payload import as_text, error_backtrace, error_message
 from django_sidekick.wire.ruby import job_name
 
 WRITE_EVERY_S = 0.02
@@ -24,8 +30,11 @@ LONGEST_BACKLOG = 100_000
 Run = tuple[float, int, Any, Any, Any]
 """When it began, epoch seconds; thread, class, jid, queue."""
 
-Line = tuple[Run, float, str, str | None]
-"""The run, when, what (start, done, fail), and the error's text."""
+Line = tuple[Run, float, str, tuple[str, str] | None]
+"""The run, when, what (start, done, fail), and of an error its text and its traceback."""
+
+OF_NO_FAULT = (Retry, Discard, Shutdown, UnknownJob, CancelledError)
+"""What is raised on purpose, or says all in its text: no traceback."""
 
 
 class JobLog:
@@ -81,7 +90,9 @@ class JobLog:
         if error is None:
             self._note((run, time.time(), "done", None))
         else:
-            self._note((run, time.time(), "fail", f"{type(error).__name__}: {error_message(error)}"))
+            text = f"{type(error).__name__}: {error_message(error)}"
+            trace = "" if isinstance(error, OF_NO_FAULT) else error_backtrace(error)
+            self._note((run, time.time(), "fail", (text, trace)))
 
     def turn(self) -> float:
         """Write what has been noted. Return the seconds until the next time."""
@@ -124,22 +135,28 @@ def _text_line(line: Line) -> str:
     took = "" if what == "start" else f" elapsed={at_s - began_s:.3f}"
     text = f"{stamp(at_s)} tid={thread} class={name} jid={jid} queue={queue}{took}: {what}"
     if error:
-        text += f" ({_one_line(error)})"
-    return text if text.isprintable() else _one_line(text)  # a line break in a jid would forge a line
+        text += f" ({_one_line(error[0])})"
+    text = text if text.isprintable() else _one_line(text)  # a line break in a jid would forge a line
+    return f"{text}\n{_indented(error[1])}" if error and error[1] else text
 
 
 def _json_line(line: Line) -> str:
     (began_s, thread, name, jid, queue), at_s, what, error = line
     fields: dict[str, Any] = {
-        "ts": stamp(at_s), "level": "INFO", "logger": "sidekick", "message": what,
+        "ts": stamp(at_s), "level": "WARNING" if error else "INFO", "logger": "sidekick", "message": what,
         "job": str(name), "jid": str(jid), "queue": str(queue), "tid": thread,
     }  # fmt: skip
     if what != "start":
         fields["duration_s"] = round(at_s - began_s, 6)
     if error:
-        fields["error"] = error
+        fields["error"], fields["exc"] = error
     return json.dumps(fields)
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:500]
+
+
+def _indented(trace: str) -> str:
+    """Each line begins with blanks, those of an error's text too: none can be taken for one of ours."""
+    return textwrap.indent("\n".join(trace.splitlines()), "  ", lambda _: True)

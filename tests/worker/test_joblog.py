@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from types import SimpleNamespace
 
 import pytest
 
+from django_sidekick.exceptions import Discard, Retry, UnknownJob
 from django_sidekick.worker.joblog import LONGEST_BACKLOG, JobLog
 
 JOB = SimpleNamespace(payload={"class": "A", "jid": "j" * 24, "queue": "low"})
@@ -34,10 +36,28 @@ def test_a_job_has_a_line_at_its_start_and_one_at_its_end():
     assert done.endswith(": done")
 
 
-def test_a_failure_is_one_line():
-    _, line = logged("text", fail)
+def test_a_failure_is_a_line_and_its_traceback():
+    _, line, *trace = logged("text", fail)
 
     assert line.endswith("fail (ValueError: two lines)")
+    assert trace[0] == "  Traceback (most recent call last):"
+    assert any(line.startswith('    File "') and line.endswith("in fail") for line in trace)
+    assert trace[-2:] == ["  ValueError: two", "  lines"]
+    assert all(line.startswith("  ") for line in trace)
+
+
+@pytest.mark.parametrize("error", [Retry(wait=5), Discard("sold out"), UnknownJob("shop.jobs.Gone"), asyncio.CancelledError()])
+def test_what_is_raised_on_purpose_has_no_traceback(error):
+    def perform(job):
+        raise error
+
+    stream = io.StringIO()
+    log = JobLog("text", stream)
+    with pytest.raises(type(error)):
+        log.middleware(perform)(JOB)
+    log.flush()
+
+    assert len(stream.getvalue().splitlines()) == 2
 
 
 def test_json_lines_by_setting():
@@ -47,6 +67,8 @@ def test_json_lines_by_setting():
     assert (lines[1]["jid"], lines[1]["job"], lines[1]["queue"]) == ("j" * 24, "A", "low")
     assert lines[1]["duration_s"] >= 0
     assert "two\nlines" in lines[1]["error"]
+    assert [line["level"] for line in lines] == ["INFO", "WARNING"]
+    assert lines[1]["exc"].startswith("Traceback (most recent call last)")
 
 
 def test_lines_that_nobody_takes_do_not_fill_memory():
