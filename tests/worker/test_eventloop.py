@@ -185,9 +185,9 @@ def test_a_job_that_cancels_itself_ends_like_any_other(redis, how, told):
         CancelsItselfJob.perform_later(how)
         wait_until(lambda: worker.intake.done == 1 and worker.intake.is_idle(), "its end")
 
+        wait_until(lambda: not any(key.isdigit() for key in redis.hkeys(worker.ownership.inflight)), "the settlement")
         assert told == SEEN
         assert redis.zcard("dead") == len(told)
-        assert not any(key.isdigit() for key in redis.hkeys(worker.ownership.inflight))
 
 
 @pytest.mark.django_db(transaction=True)
