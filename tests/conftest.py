@@ -220,3 +220,29 @@ def sqlite_alias(tmp_path_factory: Any, django_db_setup: None, django_db_blocker
         yield "sqlite"
         connections["sqlite"].close()
         del connections.settings["sqlite"]
+
+
+@pytest.fixture(scope="session")
+def mariadb_alias(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    """The alias `mariadb`, with the tables in it. Skips loudly where there is no server."""
+    pytest.importorskip("pymysql")
+    from django.core.management import call_command
+    from django.db import connections
+
+    from tests.mariadb import MariaDB
+
+    try:
+        server = MariaDB()
+    except FileNotFoundError:
+        pytest.skip("MariaDB is not installed: nothing is shown about it.")
+    try:
+        wait_until(server.answers, "mariadbd to answer", 60)
+        connections.settings["mariadb"] = server.settings
+        connections.settings = connections.configure_settings(connections.settings)
+        with django_db_blocker.unblock():
+            call_command("migrate", database="mariadb", run_syncdb=True, verbosity=0)
+            yield "mariadb"
+            connections["mariadb"].close()
+            del connections.settings["mariadb"]
+    finally:
+        server.close()

@@ -179,7 +179,7 @@ def _recall(alias: str, jid: str, *, is_live: bool) -> Recalled:
 
 def _siblings(alias: str, record: JobRecord) -> list[JobRecord]:
     rows: table.Records = JobRecord.objects.using(alias).all()
-    if record.error_class and table.is_indexed("error_class", alias):
+    if record.error_class:
         rows, _is_cut = table.window(table.leading(rows, "error_class", record.error_class))
         rows = table.beside(rows, "job_class", record.job_class)
     else:

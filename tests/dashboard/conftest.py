@@ -32,14 +32,14 @@ def destroyer(staff):
     return staff("view_jobrecord", "operate_jobs", "destroy_jobs")
 
 
-@pytest.fixture(scope="session", params=["default", "postgresql"])
+@pytest.fixture(scope="session", params=["default", "postgresql", "mariadb"])
 def each_alias(request):
-    """SQLite and PostgreSQL; before `db`, so that a test's transactions are opened on both."""
-    return request.getfixturevalue("postgresql_alias") if request.param == "postgresql" else "default"
+    """Each kind of database; before `db`, so that a test's transactions are opened on it too."""
+    return request.getfixturevalue(f"{request.param}_alias") if request.param != "default" else "default"
 
 
 @pytest.fixture
 def history(each_alias, db, sidekick_settings):
-    """The history on each of the two databases, empty. Return its alias."""
+    """The history on each kind of database, empty. Return its alias."""
     sidekick_settings(HISTORY_DATABASE=each_alias)
     return each_alias

@@ -189,7 +189,7 @@ def test_no_query_of_the_list_counts_or_reads_the_whole_table(history, client, v
     assert len(asked) <= 8
     for sql in asked:
         assert "LIMIT" in sql, sql
-        assert "DISTINCT" not in sql
+        assert "DISTINCT" not in sql or history == "mariadb"  # which steps: test_mariadb.py
         assert "COUNT(*)" not in sql or "FROM (SELECT" in sql
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.core.management import call_command
 from django.db import connections
 
 from django_sidekick.broker.broker import get_broker
@@ -16,7 +15,6 @@ from django_sidekick.jobs.registry import JOBS
 from django_sidekick.models import HistoryCursor, JobAttempt, JobRecord
 from django_sidekick.wire import codec, event
 from django_sidekick.wire.outcome import Delivery, Outcome
-from tests.conftest import wait_until
 
 
 class Mirror:
@@ -76,29 +74,6 @@ def raw(jid="a", **fields):
 def outcome(kind="done", *, started_at_s=1000.0, duration_s=0.25, error=None, at_s=0.0, **fields):
     text = raw(**fields)
     return Outcome(kind, Delivery(1, "default", text), codec.loads(text), started_at_s, duration_s, error, None, at_s)
-
-
-@pytest.fixture(scope="session")
-def mariadb_alias(django_db_setup, django_db_blocker):
-    """The alias `mariadb`, with the tables in it. Skips loudly where there is no server."""
-    pytest.importorskip("pymysql")
-    from tests.mariadb import MariaDB
-
-    try:
-        server = MariaDB()
-    except FileNotFoundError:
-        pytest.skip("MariaDB is not installed: nothing is shown about it.")
-    try:
-        wait_until(server.answers, "mariadbd to answer", 60)
-        connections.settings["mariadb"] = server.settings
-        connections.settings = connections.configure_settings(connections.settings)
-        with django_db_blocker.unblock():
-            call_command("migrate", database="mariadb", run_syncdb=True, verbosity=0)
-            yield "mariadb"
-            connections["mariadb"].close()
-            del connections.settings["mariadb"]
-    finally:
-        server.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb", "generic", "generic on postgresql"])
