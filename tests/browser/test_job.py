@@ -65,6 +65,16 @@ def test_running_again_makes_another_job_of_the_same_arguments(visit, stock, red
     assert entry.object_repr == f"shop.jobs.QuoteJob {jid(301)} → {new['jid']}"
 
 
+def test_two_clicks_are_one_act(visit, stock):
+    """Here nothing is sent: what a browser makes of two clicks depends on how fast they are."""
+    page = visit().open("job", jid(301))
+    page.evaluate("addEventListener('submit', e => { (window.stopped ??= []).push(e.defaultPrevented); e.preventDefault() })")
+
+    page.locator("button[data-action=run_again]").dblclick()
+
+    assert page.evaluate("window.stopped") == [False, True]
+
+
 def test_the_page_tells_a_jobs_life(visit, stock):
     page = visit().open("job", jid(101))
     text = page.locator("#content").inner_text()

@@ -209,6 +209,17 @@
     }
   });
 
+  /* Two clicks on a button are one act. Not for ever: what a project's own action answers may be a download. */
+
+  const CLICKS_MS = 2000;
+  let sentAt = -Infinity;
+
+  document.addEventListener("submit", (event) => {
+    if (event.target.method !== "post" || event.defaultPrevented) return;
+    if (event.timeStamp - sentAt < CLICKS_MS) event.preventDefault();
+    else sentAt = event.timeStamp;
+  });
+
   /* What is done in turns goes on by itself. */
 
   const going = document.querySelector("form[data-continue]");
