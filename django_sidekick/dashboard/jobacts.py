@@ -135,14 +135,14 @@ def run_again(payload: Mapping[str, Any]) -> str | None:
 
 
 def payload_of(record: JobRecord) -> dict[str, Any] | None:
-    """Return a job hash for what the history has kept; None if arguments were left out, or any of them is hidden.
+    """Return a job hash for what the history has kept; None if arguments were left out, or some are not as they were.
 
     Options are those of the class as it is now; a job of an unknown class has none.
     """
     job_class = JOBS.get(record.job_class)
     if not isinstance(record.args, list) or getattr(job_class, "redact", None):
         return None
-    if holds([record.args, record.kwargs], lambda value: value == REDACTED):  # by a rule that is no more
+    if holds([record.queue, record.args, record.kwargs], _is_altered):
         return None
     fields: dict[str, Any] = {"retry": True}
     if job_class:
@@ -180,3 +180,9 @@ def _discard(jids: Sequence[str], at_s: float) -> None:
         ),
         0,
     )
+
+
+def _is_altered(value: Any) -> bool:
+    """Tell whether a value is hidden, by a rule that may be no more, or has lost what no database takes."""
+    texts = value if isinstance(value, dict) else (value,) if isinstance(value, str) else ()
+    return any(text == REDACTED or "\ufffd" in text for text in texts)

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_sidekick.broker import whereabouts
+from django_sidekick.history.arguments import Arguments
 from django_sidekick.models import JobRecord
 from tests.app.jobs import AddJob, FailJob
 from tests.conftest import free_port
@@ -342,6 +343,15 @@ def test_what_a_client_middleware_refuses_does_not_run_again_and_that_is_said(re
 @pytest.mark.parametrize("args", [None, {"no": "list"}])
 def test_arguments_that_were_not_kept_cannot_run_again(redis, client, operator, args):
     record(args=args)
+
+    assert "run_again" not in buttons(page(client))
+    assert "arguments are not known" in act(client, "run_again")
+    assert redis.llen("queue:low") == 0
+
+
+@pytest.mark.parametrize("odd", ["a\0b", "caf\udce9.txt", {"\0": 1}])
+def test_arguments_that_a_row_has_otherwise_do_not_run_again(redis, history, client, operator, odd):
+    record(database=history, job_class=NAME, args=json.loads(Arguments.text_of([[odd]])))
 
     assert "run_again" not in buttons(page(client))
     assert "arguments are not known" in act(client, "run_again")
