@@ -53,8 +53,10 @@ class RecordList(ChangeList):
     _is_narrowed = False
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Records:
-        """Return what is asked for: super() knows times and order, the rest is narrowed here."""
+        """Return what is asked for: super() knows times and order, the rest, the search too, is narrowed here."""
+        text, self.query = self.query, ""
         rows: Records = super().get_queryset(request, exclude_parameters)
+        self.query = text
         asked = asked_for(self.params)
         if "\0" in self.query or any("\0" in value for value in asked.values()):
             return rows.none()
@@ -137,9 +139,7 @@ class RecordList(ChangeList):
 
     def _by_jid(self, rows: Records) -> Records | None:
         """The rows whose jids are, or begin as, the text; None if there are none."""
-        found = beginning(rows, self.query)
-        if found is None:
-            found = rows.filter(jid=self.query)
+        found = of_jid(rows, self.query)
         jids = list(found.order_by("jid").values_list("jid", flat=True)[: MOST_JIDS + 1])
         if len(jids) > MOST_JIDS:
             said = ngettext(
@@ -149,6 +149,12 @@ class RecordList(ChangeList):
             )
             self.note = said % {"most": figure(MOST_JIDS)}
         return rows.filter(jid__in=jids[:MOST_JIDS]) if jids else None
+
+
+def of_jid(rows: Records, text: str) -> Records:
+    """Return the row of a jid, or those whose jids begin so."""
+    found = beginning(rows, text)
+    return rows.filter(jid=text) if found is None else found
 
 
 def beginning(rows: Records, text: str) -> Records | None:

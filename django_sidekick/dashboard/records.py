@@ -29,7 +29,7 @@ from django_sidekick.dashboard.columns import (
 )
 from django_sidekick.dashboard.recall import recall
 from django_sidekick.dashboard.recordacts import RecordActs
-from django_sidekick.dashboard.recordlist import RecordList
+from django_sidekick.dashboard.recordlist import RecordList, of_jid
 from django_sidekick.dashboard.table import BoundedPaginator, Records
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.models import JobRecord
@@ -94,8 +94,8 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic a
     def get_search_results(
         self, request: HttpRequest, queryset: Records, search_term: str
     ) -> tuple[Records, bool]:
-        """Leave it to RecordList, which knows what is asked beside it."""
-        return queryset, False
+        """Look for a jid, in a field of a project's own model; the list's search is RecordList's."""
+        return of_jid(queryset, search_term) if search_term else queryset, False
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Allow the filters and the date hierarchy, and nothing that would read the whole table."""

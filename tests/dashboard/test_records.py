@@ -123,6 +123,15 @@ def test_a_search_finds_jids_first_and_then_words(history, client, viewer, text,
     assert jids(client.get(LIST, {"q": text})) == found
 
 
+@pytest.mark.parametrize(("term", "found"), [("", {"00ff00ff1", "odd jid"}), ("00ff00", {"00ff00ff1"}), ("odd jid", {"odd jid"})])
+def test_a_field_that_completes_itself_finds_jids(client, viewer, term, found):
+    record("00ff00ff1")
+    record("odd jid")
+    asked = {"app_label": "django_sidekick", "model_name": "jobattempt", "field_name": "record", "term": term}
+
+    assert {job["id"] for job in client.get("/admin/autocomplete/", asked).json()["results"]} == found
+
+
 def test_a_search_goes_on_within_the_filters(history, client, viewer):
     record("00ff00ff1", database=history, state="dead")
     record("00ff00ff2", database=history)
