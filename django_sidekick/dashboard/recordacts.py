@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -62,14 +63,16 @@ class RecordActs(ErrandPage):
         most = MOST_AT_ONCE if act.name == "run_again" else MOST
         jids = list(rows.values_list("jid", flat=True)[: most + 1])
         post = self.request.POST
+        is_across = post.get("select_across") == "1"
         if not jids:
             messages.warning(self.request, _("No job matches: nothing was done."))
         elif len(jids) > most:
             self._refuse(most)
         else:
+            if not is_across:
+                self._say_left_out(len({*post.getlist(ACTION_CHECKBOX_NAME)} - {*jids}))
             errand = Errand.on(self.name, act.name, str(self.request.user.pk), jids)
-            is_asked = act.destroys or post.get("select_across") == "1"
-            if not is_asked or post.get("post") == "yes":
+            if not (act.destroys or is_across) or post.get("post") == "yes":
                 return self._carry_out(act, errand)
             return self.confirm(act, str(self.title), len(jids), errand=errand.token())
         return None
@@ -134,6 +137,14 @@ class RecordActs(ErrandPage):
             missed,
         )
         self.tell(messages.WARNING, missed, text)
+
+    def _say_left_out(self, count: int) -> None:
+        text = ngettext(
+            "%(count)s selected job has changed and is not in this list any more: it is left alone.",
+            "%(count)s selected jobs have changed and are not in this list any more: they are left alone.",
+            count,
+        )
+        self.tell(messages.WARNING, count, text)
 
     def _say_not_run(self, missed: int, refused: int) -> None:
         text = ngettext(

@@ -144,6 +144,14 @@ def test_all_that_match_are_those_that_the_question_was_about(three, redis, clie
     assert LogEntry.objects.get().object_id == "b"
 
 
+@pytest.mark.parametrize(("action", "right"), [("retry_now", "1 job was put on its queue."), ("delete", "This is one job.")])
+def test_what_was_ticked_and_has_left_the_list_is_said(three, client, destroyer, action, right):
+    text = act(client, action, "a", "b", "c", query="?state=dead")
+
+    assert right in text
+    assert "2 selected jobs have changed and are not in this list any more: they are left alone." in text
+
+
 @pytest.mark.parametrize("action", ["kill", "delete"])
 def test_what_was_ticked_is_what_is_destroyed_whatever_the_filter_finds_by_then(three, redis, client, destroyer, action):
     asked = ask(client, action, "a", query="?state=retry")
