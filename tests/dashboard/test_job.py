@@ -168,6 +168,14 @@ def test_missing_tables_are_said_and_redis_shown(redis, client, viewer, sidekick
     assert "dead, one of 1" in text
 
 
+def test_the_raw_payload_is_shown_letter_by_letter(redis, client, viewer):
+    """In the name of a file of macOS an accent is a letter of its own."""
+    raw = json.dumps({"class": NAME, "args": ["cafe\u0301.txt"], "jid": JID}, ensure_ascii=False)
+    redis.zadd("dead", {raw: 5})
+
+    assert f"<pre>{raw}</pre>" in unescape(page(client))
+
+
 def test_siblings_have_the_same_class_and_error(redis, history, client, viewer):
     record(database=history, job_class="A", error_class="E", state="dead")
     record("b" * 24, database=history, job_class="A", error_class="E", error_message="same here")
