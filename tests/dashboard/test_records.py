@@ -132,6 +132,16 @@ def test_a_field_that_completes_itself_finds_jids(client, viewer, term, found):
     assert {job["id"] for job in client.get("/admin/autocomplete/", asked).json()["results"]} == found
 
 
+def test_a_job_is_chosen_in_a_pop_up_as_any_object_is(client, viewer):
+    """The admin's own script asks for the attribute."""
+    record()
+
+    text = opened(client, "?_popup=1&_to_field=jid&state=processed").text_of
+
+    assert f'data-popup-opener="{JID}"' in text and 'href="?_popup=1"' in text
+    assert "data-popup-opener" not in opened(client).text_of
+
+
 def test_a_search_goes_on_within_the_filters(history, client, viewer):
     record("00ff00ff1", database=history, state="dead")
     record("00ff00ff2", database=history)
