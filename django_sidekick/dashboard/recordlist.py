@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.translation import ngettext
 
 from django_sidekick.dashboard import table
-from django_sidekick.dashboard.columns import asked_for
+from django_sidekick.dashboard.columns import TimeFilter, asked_for
 from django_sidekick.dashboard.drill import Drill, drill
 from django_sidekick.dashboard.show import figure, moment
 from django_sidekick.dashboard.table import Records, count_text
@@ -117,9 +117,12 @@ class RecordList(ChangeList):
     def _newest(self, rows: Records, asked: dict[str, str]) -> Records:
         """Let an index lead, and cut to a window if there is more to be looked for; `asked` keeps the rest."""
         column = next(iter(asked), "")
-        if column and table.is_indexed(column):
-            rows = table.leading(rows, column, asked.pop(column))
+        value = asked.pop(column) if table.is_indexed(column) else ""
         self._is_narrowed = bool(asked or self.query or self._is_sorted())
+        if value and (self._is_narrowed or self._is_timed()):
+            rows = table.leading(rows, column, value)
+        elif value:
+            rows = table.by_time(rows, column, value)
         if not self._is_narrowed:
             return rows
         rows, is_cut = table.window(rows)
@@ -131,6 +134,10 @@ class RecordList(ChangeList):
             )
             self.note = said % {"most": figure(table.WINDOW)}
         return rows
+
+    def _is_timed(self) -> bool:
+        """Whether a time is asked for: within it each index finds its rows."""
+        return any(name == TimeFilter.parameter_name or name.startswith("changed_at") for name in self.params)
 
     def _is_sorted(self) -> bool:
         """Whether the order is one that no index has."""

@@ -235,6 +235,20 @@ def test_filters_use_the_index_that_was_made_for_them(history):
         assert f"sk_job_{index}" in plan
 
 
+def test_a_class_that_no_newer_job_has_is_found_by_its_own_index(postgresql_alias, db, client, viewer, sidekick_settings):
+    """Common as it is, PostgreSQL would look for its newest job among all that are newer."""
+    sidekick_settings(HISTORY_DATABASE=postgresql_alias)
+    many(3000, database=postgresql_alias)
+    JobRecord.objects.using(postgresql_alias).filter(jid__gte=f"{1000:024x}").update(job_class="Old", state="dead")
+    with connections[postgresql_alias].cursor() as cursor:
+        cursor.execute("ANALYZE django_sidekick_jobrecord")
+
+    for query in ("?class=Old", "?class=Old&o=2", "?state=dead", "?state=dead&o=-2"):
+        answer = opened(client, query)
+        assert jids(answer)[0] == f"{2999 if query[-3:] == 'o=2' else 1000:024x}"
+        assert "sk_job_changed" not in answer.context["cl"].queryset[:100].explain()
+
+
 def test_an_order_puts_what_is_not_known_last(history, client, viewer):
     record("a", database=history, run_time=timedelta(seconds=1))
     record("b", database=history, run_time=None)
