@@ -29,6 +29,8 @@ from django_sidekick.wire.shown import Shown, json_of, shown, word
 
 MOST_ATTEMPTS = 100
 MOST_SIBLINGS = 10
+AMONG = 1_000
+"""The newest jobs with its error, or of its class, among which siblings are looked for: each is read from its row."""
 MOST_TEXT = 100_000
 NOWHERE = Found({}, ())
 GONE = (JobRecord.State.PROCESSED, JobRecord.State.DISCARDED, JobRecord.State.FAILED)
@@ -180,10 +182,10 @@ def _recall(alias: str, jid: str, *, is_live: bool) -> Recalled:
 def _siblings(alias: str, record: JobRecord) -> list[JobRecord]:
     rows: table.Records = JobRecord.objects.using(alias).all()
     if record.error_class:
-        rows, _is_cut = table.window(table.leading(rows, "error_class", record.error_class))
+        rows, _is_cut = table.window(table.leading(rows, "error_class", record.error_class), AMONG)
         rows = table.beside(rows, "job_class", record.job_class)
     else:
-        rows, _is_cut = table.window(table.leading(rows, "job_class", record.job_class))
+        rows, _is_cut = table.window(table.leading(rows, "job_class", record.job_class), AMONG)
         rows = table.beside(rows, "error_class", record.error_class)
     return [row for row in rows[: MOST_SIBLINGS + 1] if row.pk != record.pk][:MOST_SIBLINGS]
 

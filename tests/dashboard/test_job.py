@@ -13,11 +13,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_sidekick.broker import whereabouts
+from django_sidekick.dashboard import job as job_page
 from django_sidekick.history.arguments import Arguments
 from django_sidekick.models import JobRecord
 from tests.app.jobs import AddJob, FailJob
 from tests.conftest import free_port
-from tests.dashboard.records import JID, attempt, record
+from tests.dashboard.records import JID, attempt, many, record
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 NAME = "tests.app.jobs.AddJob"
@@ -186,6 +187,21 @@ def test_siblings_have_the_same_class_and_error(redis, history, client, viewer):
 
     assert url("b" * 24) in text and "same here" in text
     assert url("c" * 24) not in text and url("d" * 24) not in text
+
+
+@pytest.mark.parametrize("error", ["E", ""])
+def test_siblings_are_looked_for_among_the_newest(redis, history, client, viewer, monkeypatch, error):
+    """A page of a job that has no newer sibling does not read all rows that an index finds."""
+    monkeypatch.setattr(job_page, "AMONG", 5)
+    other = {"job_class": "B"} if error else {"error_class": "F"}
+    record(database=history, ago=timedelta(hours=2), job_class="A", error_class=error)
+    record("b" * 24, database=history, ago=timedelta(hours=1), job_class="A", error_class=error)
+    many(10, database=history, **{"job_class": "A", "error_class": error, **other})
+    record("c" * 24, database=history, job_class="A", error_class=error)
+
+    text = page(client)
+
+    assert url("c" * 24) in text and url("b" * 24) not in text
 
 
 def test_a_page_asks_the_history_a_few_bounded_questions(redis, client, viewer, django_assert_max_num_queries):
