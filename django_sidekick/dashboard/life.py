@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from django.utils.translation import gettext as _
@@ -14,6 +14,8 @@ from django_sidekick.models import JobAttempt, JobRecord
 from django_sidekick.wire.shown import Shown
 
 State = JobRecord.State
+_CUT = timedelta(milliseconds=1)
+"""What the payload has of its times is less by up to this."""
 _NEVER = datetime.max.replace(tzinfo=UTC)
 ENDS = (State.PROCESSED, State.DEAD, State.FAILED, State.DISCARDED)
 
@@ -37,8 +39,9 @@ def life(
     created = (record and moment(record.created_at)) or (job and moment(job.created_at_s))
     enqueued = (record and moment(record.enqueued_at)) or (job and moment(job.enqueued_at_s))
     moments = [Moment("created", _("Created"), created or None)]
-    if record and record.scheduled_at and record.state != State.RETRY:
-        moments.append(Moment("scheduled", _("Scheduled for"), moment(record.scheduled_at)))
+    due = record and moment(record.scheduled_at)
+    if record and due and (record.state == State.SCHEDULED or (enqueued and due < enqueued + _CUT)):
+        moments.append(Moment("scheduled", _("Scheduled for"), due))  # otherwise it did not wait until then
     moments.append(Moment("enqueued", _("Enqueued"), enqueued or None))
     moments += _tries(record, attempts, job)
     moments = sorted((m for m in moments if m.at), key=lambda known: known.at or _NEVER)

@@ -177,6 +177,18 @@ def test_the_raw_payload_is_shown_letter_by_letter(redis, client, viewer):
     assert f"<pre>{raw}</pre>" in unescape(page(client))
 
 
+@pytest.mark.parametrize(
+    ("state", "due_in_s", "is_told"),
+    [("scheduled", 3600, True), ("processed", -3600, True), ("processed", 3600, False), ("enqueued", 3600, False), ("retry", 3600, False)],
+)
+def test_a_job_that_did_not_wait_until_its_time_was_not_scheduled_for_it(redis, client, viewer, state, due_in_s, is_told):
+    """The time of a next try that was made by hand before it is still in the row."""
+    now = timezone.now()
+    record(state=state, enqueued_at=now, scheduled_at=now + timedelta(seconds=due_in_s))
+
+    assert ("Scheduled for" in page(client)) == is_told
+
+
 def test_siblings_have_the_same_class_and_error(redis, history, client, viewer):
     record(database=history, job_class="A", error_class="E", state="dead")
     record("b" * 24, database=history, job_class="A", error_class="E", error_message="same here")
