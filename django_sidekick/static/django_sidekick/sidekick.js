@@ -230,6 +230,19 @@
     }
   });
 
+  /* A second press on a button is no second act, however slow the server is: it would run a job again twice. */
+
+  let sentAt = -Infinity;
+
+  document.addEventListener("submit", (event) => {
+    const { target, submitter, timeStamp } = event;
+    const method = submitter?.formMethod || target.method;
+    if (event.defaultPrevented || method !== "post" || !target.closest("#content")) return;
+    if (timeStamp - sentAt < PATIENCE_MS) event.preventDefault();
+    else sentAt = timeStamp;
+  });
+  window.addEventListener("pageshow", () => (sentAt = -Infinity));
+
   /* What is done in turns goes on by itself. */
 
   const going = document.querySelector("form[data-continue]");
