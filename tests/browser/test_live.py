@@ -144,6 +144,24 @@ def _poll(page):
     page.evaluate("new Promise(requestAnimationFrame)")
 
 
+def test_a_screen_reader_hears_of_failures_at_once_and_then_once_a_minute(visitor, redis):
+    page = visitor.open("overview")
+    news = page.locator("#sk-news")
+
+    redis.set("stat:failed", 68)
+    _poll(page)
+    expect(news).to_have_text("Failed: 68")
+    redis.set("stat:failed", 69)
+    redis.zadd("retry", {"another": 1})
+    _poll(page)
+    expect(page.locator("[data-number=failed]")).to_have_text("69")
+    assert news.inner_text() == "Failed: 68"
+
+    for _ in range(11):
+        _poll(page)
+    expect(news).to_have_text("Failed: 69, Retries: 4")
+
+
 @pytest.mark.usefixtures("redis")
 def test_a_job_that_a_worker_failed_is_run_again_by_a_button(visit, redis):
     with worker_process("-c", "1"):

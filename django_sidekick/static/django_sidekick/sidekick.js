@@ -9,6 +9,7 @@
   const PATIENCE_MS = 10000; // a server that takes a poll and says nothing is away too
   const MOST_MISSED = 1; // in a row, before the page says so: a server that restarts is back by then
   const TOLD = ["failed", "retries", "dead"]; // what a screen reader hears of: the rest changes all the time
+  const TELL_EVERY_MS = 60000; // where jobs fail all the time it would be talked to at every poll
 
   const language = document.documentElement.lang || undefined;
 
@@ -60,15 +61,20 @@
     count();
   };
 
+  const untold = new Map();
+  let toldAt = -Infinity;
+
   const paintNumbers = (shown) => {
-    const told = [];
     for (const [key, text] of Object.entries(shown)) {
       const cell = document.querySelector(`[data-number="${key}"]`);
       if (!cell || cell.textContent === text) continue;
       cell.textContent = text;
-      if (TOLD.includes(key)) told.push(`${cell.previousElementSibling.textContent}: ${text}`);
+      if (TOLD.includes(key)) untold.set(key, `${cell.previousElementSibling.textContent}: ${text}`);
     }
-    if (told.length) say(told.join(", "));
+    if (!untold.size || performance.now() - toldAt < TELL_EVERY_MS) return;
+    say([...untold.values()].join(", "));
+    untold.clear();
+    toldAt = performance.now();
   };
 
   const isBeingSelected = (part) => {
