@@ -20,10 +20,15 @@ SLICE_BYTES = 100_000
 
 
 class Source(NamedTuple):
-    """Where jobs are taken from: a key, and whether it is a `list` or a `zset`."""
+    """Where jobs are taken from: a key, and whether it is a `list` or a `zset`.
+
+    `within`: what is farther than so many from a list's right end counts as gone; 0 looks through all of it, and
+    Redis serves nobody else while it looks in vain through a million.
+    """
 
     key: str
     kind: str = "zset"
+    within: int = 0
 
 
 class Move(NamedTuple):
@@ -146,7 +151,8 @@ class Mover:
     def _words(self, source: Source, moves: list[Move]) -> tuple[list[str], list[Any]]:
         places = {(m.key, m.kind, _name(m)) for m in moves if m.key}
         targets = {place: number for number, place in enumerate(sorted(places), 1)}
-        words: list[Any] = [source.kind, self._event_of(moves), stream_bound(self._settings), len(targets)]
+        events, most = self._event_of(moves), stream_bound(self._settings)
+        words: list[Any] = [source.kind, events, most, source.within, len(targets)]
         for _, kind, name in targets:
             words += (kind, name)
         words.append(len(moves))

@@ -141,19 +141,20 @@ def named(keys: Keys, name: str, wanted: Collection[str]) -> Question:
     A job only comes nearer while others are taken, but for those given back: looked at until 1,000 behind the
     farthest position that is named.
     """
-    by_digest = {}
-    deepest = 0
-    for one in wanted:
-        position, _, digits = one.partition("|")
-        by_digest[digits] = one
-        deepest = max(deepest, int(position) if position.isdecimal() and len(position) < 12 else 0)
+    by_digest = {one.partition("|")[2]: one for one in wanted}
     found: dict[str, bytes] = {}
-    for first in range(0, deepest + MOST_READ, MOST_READ):
+    for first in range(0, reach(wanted), MOST_READ):
         texts = _reversed((yield [_slice(keys, name, first, MOST_READ)])[0])
         found |= {digits: text for text in texts if (digits := digest(text)) in by_digest}
         if len(found) == len(by_digest) or not texts:
             break
     return list(found.values())
+
+
+def reach(wanted: Collection[str]) -> int:
+    """Return how far from the end that is taken next the texts with these names are looked for."""
+    positions = (one.partition("|")[0] for one in wanted)
+    return MOST_READ + max((int(p) for p in positions if p.isdecimal() and len(p) < 12), default=0)
 
 
 def text_name(position: int, text: bytes) -> str:

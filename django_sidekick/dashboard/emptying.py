@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from django_sidekick.broker import queues
-from django_sidekick.broker.look import Look
+from django_sidekick.broker.look import MOST_READ, Look
 from django_sidekick.broker.moving import Move, Source
 from django_sidekick.broker.sets import SLICE, Member, next_size
 from django_sidekick.dashboard.errand import FIRST_SLICE, Errand, came_since, mover
@@ -18,7 +18,7 @@ def emptying(look: Look, name: str, errand: Errand) -> Iterator[Errand]:
     What says when it came is its own `enqueued_at`; what says nothing counts as there. In no case are more taken
     than there were. A queue that is empty then is forgotten. Source: Sidekiq 8.1, Queue#clear.
     """
-    source, size = Source(look.keys.queue(name), "list"), FIRST_SLICE
+    source, size = Source(look.keys.queue(name), "list", MOST_READ), FIRST_SLICE
     while not errand.is_over:
         texts = look.ask({"next": queues.next_to_run(look.keys, name, size)})["next"]
         members = [Member(raw, 0.0) for raw in texts]

@@ -126,7 +126,8 @@ class QueuePage(QueueActs):
     def _delete(self, act: Act, names: Sequence[str]) -> None:
         look = get_look()
         texts = look.ask({"texts": queues.named(look.keys, self.queue, names)})["texts"]
-        source, moved = Source(look.keys.queue(self.queue), "list"), Moved()
+        source = Source(look.keys.queue(self.queue), "list", queues.reach(names))
+        moved = Moved()
         meant = Counter(name.partition("|")[2] for name in names)
         try:
             for turn in range(max(meant.values())):  # a text that waits twice is two jobs: one a turn

@@ -11,9 +11,9 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from django_sidekick.broker import sets
 from django_sidekick.broker.look import Look, get_look
 from django_sidekick.broker.moving import Hand, Moved, Source
-from django_sidekick.broker.sets import find
 from django_sidekick.dashboard import acts
 from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.errand import Errand, measure, move_of, mover, steps
@@ -68,7 +68,7 @@ class SetActs(ErrandPage):
     def _selected(self, act: Act, names: list[str], at_s: float | None) -> None:
         look = get_look()
         key, now_s = self.key(look), time.time()
-        members = find(look, key, names)
+        members = sets.find(look, key, names)
         hand = Hand(look.settings, look.keys, now_s)
         moves = [move_of(act.name, key, member, hand, at_s) for member in members]
         moved, refused = Moved(), moves.count(None)
@@ -106,16 +106,21 @@ class SetActs(ErrandPage):
         return self.confirm(act, what, total, note=self._note(act, total), errand=errand.token())
 
     def _note(self, act: Act, total: int) -> str:
-        """Say what will not be expected: the dead set takes no more than it may hold."""
-        most = get_look().settings.dead_max_jobs
-        if act.name != "kill" or total < most:
-            return ""
-        said = ngettext(
-            "The dead set keeps the newest %(most)s job; the others are dropped.",
-            "The dead set keeps the newest %(most)s jobs; the others are dropped.",
-            most - 1,
-        )
-        return said % {"most": figure(most - 1)}
+        """Say what will not be expected: more may match than was looked through; the dead set holds only so many."""
+        look, said = get_look(), []
+        size = look.ask({"extent": sets.extent(self.key(look))})["extent"][0] if any(self.meant) else 0
+        if size > sets.MOST_SEARCHED:
+            part = _("Only %(looked)s of %(total)s jobs were looked through, in the order of the page: more may match.")
+            said.append(part % {"looked": figure(sets.MOST_SEARCHED), "total": figure(size)})
+        most = look.settings.dead_max_jobs
+        if act.name == "kill" and total >= most:
+            kept = ngettext(
+                "The dead set keeps the newest %(most)s job; the others are dropped.",
+                "The dead set keeps the newest %(most)s jobs; the others are dropped.",
+                most - 1,
+            )
+            said.append(kept % {"most": figure(most - 1)})
+        return " ".join(said)
 
     def _carry_out(self, act: Act, errand: Errand) -> HttpResponse | None:
         look, words = get_look(), errand.meant.words()[:100]

@@ -48,6 +48,17 @@ def test_many_jobs_move_to_their_queues_the_first_to_run_first(redis, mover, han
     assert {payload["enqueued_at"] for payload in high} == {1_800_000_000_000}
 
 
+def test_what_has_gone_from_a_long_queue_is_not_looked_for_to_its_end(redis, mover):
+    redis.lpush("queue:low", *(b"a job of %d" % n for n in range(100_000)))
+    redis.config_resetstat()
+
+    moved = mover.move(Source("queue:low", "list", 1000), [Move(b"gone %d" % n) for n in range(100)] + [Move(b"a job of 999"), Move(b"a job of 1000")])
+
+    assert [move.raw for move in moved.done] == [b"a job of 999"]
+    assert len(moved.gone) == 101
+    assert redis.info("commandstats")["cmdstat_lpos"]["usec"] < 50_000, "all the others would have waited for it"
+
+
 def test_a_second_time_nothing_changes(redis, mover, hand):
     redis.zadd("retry", {job(n): n for n in range(3)})
     moves = [to_queue(hand, job(n)) for n in range(3)]

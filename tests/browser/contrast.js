@@ -47,5 +47,10 @@
       poor.add(`${found.toFixed(2)} <${element.localName} in .${where ? where.className : ""}> ${style.color} on ${back.map((part) => Math.round(part * 255))}: ${text.slice(0, 40)}`);
     }
   }
+  for (const field of document.querySelectorAll("#content input[placeholder]")) {
+    const [back, front] = [background(field), read(getComputedStyle(field, "::placeholder").color)];
+    const found = ratio(over(front, back, front[3]), back);
+    if (found < 4.5) poor.add(`${found.toFixed(2)} placeholder ${field.placeholder}`);
+  }
   return [...poor];
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,32 @@ def test_an_act_on_chosen_jobs(visit, stock, redis, name, act, scripts):
     assert "2 jobs" in visitor.said()
     assert visitor.page.url.endswith(visitor.url(name))
     assert [entry.change_message for entry in LogEntry.objects.all()] == [act]
+
+
+PRESSED_AGAIN = threading.Event()
+
+
+def slow_layer(call_next: Any) -> Any:
+    return lambda payload: call_next(payload) if PRESSED_AGAIN.wait(10) else None
+
+
+def test_a_second_press_while_the_server_is_slow_is_no_second_act(visit, stock, redis, sidekick_settings):
+    sidekick_settings(CLIENT_MIDDLEWARE=[f"{__name__}.slow_layer"], ENQUEUE_TIMEOUT=20)
+    PRESSED_AGAIN.clear()
+    visitor = visit()
+    page = visitor.open("job", jid(101))
+    visitor.forgiven.append("ERR_ABORTED")
+    box = page.locator("button[data-action=run_again]").bounding_box()
+    place = box["x"] + 5, box["y"] + 5
+
+    with page.expect_request(lambda request: request.method == "POST"):
+        page.mouse.click(*place)
+    page.mouse.click(*place)
+    PRESSED_AGAIN.set()
+    page.wait_for_selector(".messagelist")
+
+    assert "runs again" in visitor.said()
+    assert redis.llen("queue:default") == 4
 
 
 @pytest.mark.parametrize("name", ["retries", "scheduled"])

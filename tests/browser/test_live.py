@@ -117,6 +117,51 @@ def test_what_is_shown_stays_with_its_marks_while_redis_is_away(visitor, sidekic
         assert not is_list or boxes.first.is_checked()
 
 
+def test_a_page_that_is_not_kept_up_to_date_any_more_says_so_until_it_is_again(visitor, redis):
+    page = visitor.open("retries")
+    cookies = visitor.context.cookies()
+    stale = page.locator("#sk-stale")
+    visitor.forgiven.append("/admin/login/")  # which a poll does not follow
+
+    visitor.context.clear_cookies()
+    redis.zadd("retry", {"another": 1})
+    _poll(page)
+    expect(stale).to_be_hidden()  # once is no trouble yet
+    _poll(page)
+    expect(stale).to_be_visible()
+    assert page.locator("[data-number=retries]").inner_text() == "3"
+    assert visitor.complaints() == []
+
+    visitor.context.add_cookies(cookies)
+    _poll(page)
+    expect(stale).to_be_hidden()
+    expect(page.locator("[data-number=retries]")).to_have_text("4")
+
+
+def _poll(page):
+    with page.expect_response(lambda answer: "live=" in answer.url):
+        page.clock.run_for(ONE_POLL_MS)
+    page.evaluate("new Promise(requestAnimationFrame)")
+
+
+def test_a_screen_reader_hears_of_failures_at_once_and_then_once_a_minute(visitor, redis):
+    page = visitor.open("overview")
+    news = page.locator("#sk-news")
+
+    redis.set("stat:failed", 68)
+    _poll(page)
+    expect(news).to_have_text("Failed: 68")
+    redis.set("stat:failed", 69)
+    redis.zadd("retry", {"another": 1})
+    _poll(page)
+    expect(page.locator("[data-number=failed]")).to_have_text("69")
+    assert news.inner_text() == "Failed: 68"
+
+    for _ in range(11):
+        _poll(page)
+    expect(news).to_have_text("Failed: 69, Retries: 4")
+
+
 @pytest.mark.usefixtures("redis")
 def test_a_job_that_a_worker_failed_is_run_again_by_a_button(visit, redis):
     with worker_process("-c", "1"):
@@ -133,6 +178,22 @@ def test_a_job_that_a_worker_failed_is_run_again_by_a_button(visit, redis):
         owner = redis.zrange("sk:owners", 0, 0)[0].decode()
         wait_until(lambda: not redis.zcard("retry") and not redis.llen("queue:default") and redis.hlen(f"sk:inflight:{owner}") <= 3, "the run")
         assert not redis.zcard("dead")
+
+
+def test_when_the_row_one_is_on_has_gone_the_next_key_goes_on_from_there(visitor, redis):
+    page = visitor.open("retries")
+    for _ in range(2):
+        page.keyboard.press("j")
+    (raw,) = [raw for raw in redis.zrange("retry", 0, -1) if jid(102).encode() in raw]
+    redis.zrem("retry", raw)
+    page.clock.run_for(ONE_POLL_MS)
+    expect(visitor.row(jid(102))).to_have_count(0)
+
+    page.keyboard.press("r")  # nobody is on a row
+    assert redis.zcard("retry") == 2
+    page.keyboard.press("j")
+
+    assert jid(103) in page.evaluate("document.activeElement.closest('tr').innerText")
 
 
 def test_a_poll_takes_nobody_off_the_row_or_folds_what_is_open(visitor, stock):

@@ -12,6 +12,12 @@ PAGES = [
     ("metrics",), ("job", jid(101)), ("search",), ("records",),
 ]  # fmt: skip
 
+TOO_WIDE = """() => {
+    const {scrollWidth, clientWidth} = document.documentElement;
+    const broken = [...document.querySelectorAll(".sk-number dd")].filter((number) => number.getClientRects().length > 1 || number.offsetHeight > 45);
+    return [...(scrollWidth > clientWidth ? [`${scrollWidth} px`] : []), ...broken.map((number) => number.textContent)];
+}"""
+
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page[0])
 @pytest.mark.parametrize("screen", [{}, PHONE], ids=["desk", "phone"])
@@ -26,6 +32,26 @@ def test_a_page_can_be_read_by_all_in_both_themes(visit, stock, page, screen):
         complaints[theme] = visitor.complaints()
 
     assert complaints == {"light": [], "dark": []}
+
+
+@pytest.mark.parametrize("locale", ["en", "vi"])
+def test_at_no_width_runs_a_page_out_of_its_window_or_breaks_a_number(visit, stock, redis, locale):
+    """A tablet, half a window, a page at 200 %: the admin's sidebar takes its part of these widths."""
+    redis.set("stat:processed", 1_234_567_890)
+    name = "a_name_without_an_end" * 20
+    stock.enqueue(name, stock.job(5, name, name))
+    stock.put("retry", 5, stock.failed(104, name))
+    stock.metrics(name, 1_234_567, 123_456, 1_234_567_890)
+    visitor = visit(locale=locale)
+
+    out = []
+    for page in [*PAGES, ("queue", name), ("job", jid(104))]:
+        visitor.open(*page)
+        for width in (320, 360, 768, 900, 1024, 1152, 1280):
+            visitor.page.set_viewport_size({"width": width, "height": 900})
+            out += [(page, width, fault) for fault in visitor.page.evaluate(TOO_WIDE)]
+
+    assert out == []
 
 
 @pytest.mark.parametrize(("name", "number"), [("retries", 101), ("dead", 301)])

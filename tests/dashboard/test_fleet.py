@@ -31,6 +31,15 @@ def test_a_process_shows_what_it_said_at_its_last_beat(redis, client, viewer):
     assert "1 process · 5 threads · 3 busy · 60 % in use · 48.8 MiB of memory" in shown
 
 
+def test_a_process_that_reads_hundreds_of_queues_is_one_row_and_is_found_by_each(redis, client, viewer):
+    beat(redis, queues=[f"q{number:03}" for number in range(300)])
+
+    answer = client.get(PROCESSES, {"q": "q299"})
+
+    assert "q008 , q009 , 290 queues more" in words(answer)
+    assert "q010" not in words(answer)
+
+
 def test_a_beat_that_is_late_is_said_and_who_has_died_is_gone(redis, client, viewer):
     beat(redis, ago_s=70)
     redis.sadd("processes", "dead:1:f")

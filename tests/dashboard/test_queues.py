@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import re
 import time
@@ -12,8 +13,12 @@ from django.urls import reverse
 
 from django_sidekick.broker import queues
 from django_sidekick.broker.keys import Keys
-from django_sidekick.broker.look import get_look
+from django_sidekick.broker.look import Look, get_look
+from django_sidekick.conf import get_settings
 from django_sidekick.dashboard import queue
+from django_sidekick.dashboard.emptying import emptying
+from django_sidekick.dashboard.errand import Errand
+from django_sidekick.dashboard.filters import Filter
 from tests.conftest import RedisServer, wait_until
 from tests.dashboard.live import beat, enqueue, job, round_trips
 
@@ -316,6 +321,25 @@ def test_when_redis_goes_away_half_way_the_log_says_how_far_it_came(client, dest
         assert LogEntry.objects.get().object_repr == "queue low: 100"
     finally:
         server.close()
+
+
+def test_a_long_queue_is_cleared_beside_workers_that_take_from_it_and_they_do_not_wait(redis):
+    calls = itertools.count()
+
+    class Beside(Look):
+        def run(self, name, keys, words):
+            if name == "move" and next(calls) % 2 == 0:  # and not while it asks again for those that are left
+                redis.rpop("queue:low", 60)
+            return super().run(name, keys, words)
+
+    enqueue(redis, *(f"a job of {number}" for number in range(100_000)))
+    errand = Errand("queue:low", "clear", "1", Filter(), time.time(), 0.0, 500)
+    redis.config_resetstat()
+
+    *_, last = emptying(Beside(get_settings()), "low", errand)
+
+    assert last.done == 500
+    assert redis.info("commandstats")["cmdstat_lpos"]["usec"] < 100_000
 
 
 def test_beside_a_filter_nobody_clears_what_is_not_shown(redis, client, destroyer):

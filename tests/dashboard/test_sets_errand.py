@@ -332,6 +332,7 @@ def test_of_more_than_a_filter_looks_through_those_are_meant_that_the_page_begin
 
     answer = post(client, name, "delete", "?class=HardJob", select_across="1")
     assert "Delete (300)" in answer.content.decode()
+    assert "Only 300 of 1,000 jobs were looked through" in answer.content.decode()
     confirmed(client, name, answer, "?class=HardJob")
 
     gone = set(order) - set(redis.zrange(SETS[name], 0, -1))

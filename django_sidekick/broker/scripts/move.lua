@@ -3,7 +3,8 @@
 --          5 number of dropped events,
 --          6.. where they go (lists and sorted sets; KEYS 1 again for another score), then what follows touches
 -- ARGV     1 'list' or 'zset' of KEYS 1, 2 events blob ('' = none), 3 most bytes of the stream,
---          4 number of places they go to, for each: 'list' or 'zset', the bare name of a list's queue ('' of a set);
+--          4 how far from its right end a list is looked through (0 = all of it),
+--          5 number of places they go to, for each: 'list' or 'zset', the bare name of a list's queue ('' of a set);
 --          then the number of jobs, for each: old text, which place it goes to (from 1; 0 = nowhere), new text,
 --          score in epoch s of a sorted set;
 --          then the commands that follow: for each its number of words, its words
@@ -11,10 +12,11 @@
 --          holds another type. Then nothing has changed. Empty if all were moved
 -- ATOMIC   all that can fail is looked at before the first job moves; what follows cannot undo it. Events that a
 --          full stream does not take are counted as dropped
--- COST     O(jobs * log n) in a sorted set; in a list O(jobs * their distance from its right end, where the next is taken)
+-- COST     O(jobs * log n) in a sorted set; in a list O(jobs * their distance from its right end, where the next is
+--          taken), of a job that has gone O(how far it is looked for)
 -- include events
 local source, is_list = KEYS[1], ARGV[1] == 'list'
-local kinds, names, takes, at = {}, {}, {}, 5
+local kinds, names, takes, at = {}, {}, {}, 6
 
 local function is_kind(key, kind)
   local kept = redis.call('TYPE', key)['ok']
@@ -22,7 +24,7 @@ local function is_kind(key, kind)
 end
 
 local has_names = is_kind(KEYS[2], 'set')
-for target = 1, tonumber(ARGV[4]) do
+for target = 1, tonumber(ARGV[5]) do
   kinds[target], names[target] = ARGV[at], ARGV[at + 1]
   takes[target] = is_kind(KEYS[target + 5], kinds[target]) and (kinds[target] == 'zset' or has_names)
   at = at + 2
@@ -34,7 +36,7 @@ for job = 1, jobs do
   local target = tonumber(ARGV[from + 1])
   local is_there
   if is_list then
-    is_there = redis.call('LPOS', source, ARGV[from], 'RANK', -1)
+    is_there = redis.call('LPOS', source, ARGV[from], 'RANK', -1, 'MAXLEN', ARGV[4])
   else
     is_there = redis.call('ZSCORE', source, ARGV[from])
   end

@@ -4,8 +4,12 @@
 (() => {
   const page = document.querySelector("[data-live]");
   const news = document.getElementById("sk-news");
+  const stale = document.getElementById("sk-stale");
   const EVERY_MS = 5000;
+  const PATIENCE_MS = 10000; // a server that takes a poll and says nothing is away too
+  const MOST_MISSED = 1; // in a row, before the page says so: a server that restarts is back by then
   const TOLD = ["failed", "retries", "dead"]; // what a screen reader hears of: the rest changes all the time
+  const TELL_EVERY_MS = 60000; // where jobs fail all the time it would be talked to at every poll
 
   const language = document.documentElement.lang || undefined;
 
@@ -16,16 +20,26 @@
   /* Polling: one small JSON every few seconds, none in a hidden tab. */
 
   let timer = 0;
+  let missed = 0;
 
-  const poll = async () => {
+  /* Returns nothing while the server is away, or sends one to its login: what is shown stays, and the next poll comes. */
+  const ask = async () => {
     const url = new URL(window.location);
     url.searchParams.set("live", "1");
+    const signal = AbortSignal.timeout(PATIENCE_MS);
     try {
-      const answer = await fetch(url, { headers: { Accept: "application/json" } });
-      if (answer.ok) paint(await answer.json());
+      const answer = await fetch(url, { headers: { Accept: "application/json" }, redirect: "manual", signal });
+      return answer.ok ? await answer.json() : null;
     } catch {
-      /* The server is away, or this is its login: what is shown stays, and the next poll comes. */
+      return null;
     }
+  };
+
+  const poll = async () => {
+    const fresh = await ask();
+    missed = fresh ? 0 : missed + 1;
+    stale.hidden = missed <= MOST_MISSED;
+    if (fresh) paint(fresh);
     wait();
   };
 
@@ -47,15 +61,20 @@
     count();
   };
 
+  const untold = new Map();
+  let toldAt = -Infinity;
+
   const paintNumbers = (shown) => {
-    const told = [];
     for (const [key, text] of Object.entries(shown)) {
       const cell = document.querySelector(`[data-number="${key}"]`);
       if (!cell || cell.textContent === text) continue;
       cell.textContent = text;
-      if (TOLD.includes(key)) told.push(`${cell.previousElementSibling.textContent}: ${text}`);
+      if (TOLD.includes(key)) untold.set(key, `${cell.previousElementSibling.textContent}: ${text}`);
     }
-    if (told.length) say(told.join(", "));
+    if (!untold.size || performance.now() - toldAt < TELL_EVERY_MS) return;
+    say([...untold.values()].join(", "));
+    untold.clear();
+    toldAt = performance.now();
   };
 
   const isBeingSelected = (part) => {
@@ -67,7 +86,9 @@
     const fresh = part.cloneNode(false);
     fresh.innerHTML = html;
     const focused = document.activeElement;
+    const at = rows().indexOf(rowOf(focused));
     morph(part, fresh);
+    if (!focused.isConnected) gone = at;
     if (focused !== document.activeElement && part.contains(focused)) focused.focus({ preventScroll: true });
   };
 
@@ -153,12 +174,18 @@
   /* Keys: `/` finds, j and k move between rows, x marks, r retries what is marked or stood on, Enter opens. */
 
   const rowOf = (element) => element?.closest?.(".sk-row");
+  const rows = () => [...document.querySelectorAll(".sk-row")];
+
+  /* Where the row stood that one was on and that a poll has taken away. No other is stood on then: `r` would retry it. */
+  let gone = -1;
 
   const move = (step) => {
-    const rows = [...document.querySelectorAll(".sk-row")];
-    const at = rows.indexOf(rowOf(document.activeElement));
-    const row = rows[at < 0 ? (step > 0 ? 0 : rows.length - 1) : at + step];
+    const all = rows();
+    const at = all.indexOf(rowOf(document.activeElement));
+    const [above, below] = gone < 0 ? [-1, all.length] : [gone - 1, Math.min(gone, all.length)];
+    const row = all[(at < 0 ? (step > 0 ? above : below) : at) + step];
     if (!row) return;
+    gone = -1;
     row.tabIndex = -1;
     row.focus({ preventScroll: true });
     row.scrollIntoView({ block: "nearest" });
@@ -209,16 +236,19 @@
     }
   });
 
-  /* Two clicks on a button are one act. Not for ever: what a project's own action answers may be a download. */
+  /* A second press on a button is no second act, however slow the server is: it would run a job again twice.
+     Not for ever: what a project's own action answers may be a download. */
 
-  const CLICKS_MS = 2000;
   let sentAt = -Infinity;
 
   document.addEventListener("submit", (event) => {
-    if (event.target.method !== "post" || event.defaultPrevented) return;
-    if (event.timeStamp - sentAt < CLICKS_MS) event.preventDefault();
-    else sentAt = event.timeStamp;
+    const { target, submitter, timeStamp } = event;
+    const method = submitter?.formMethod || target.method;
+    if (event.defaultPrevented || method !== "post" || !target.closest("#content")) return;
+    if (timeStamp - sentAt < PATIENCE_MS) event.preventDefault();
+    else sentAt = timeStamp;
   });
+  window.addEventListener("pageshow", () => (sentAt = -Infinity));
 
   /* What is done in turns goes on by itself. */
 
