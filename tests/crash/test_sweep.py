@@ -111,7 +111,7 @@ def finish(redis: Any, zygote: Zygote) -> None:
 
 def check(scenario: Life, redis: Any, zygote: Zygote, where: str) -> None:
     """Each job has come to its end, and nothing is left of it anywhere else."""
-    assert "Traceback" not in zygote.log(), where
+    assert "\nTraceback" not in zygote.log(), where
     ended = {line.number for line in zygote.ledger() if line.what == "ended"}
     failed = {line.number for line in zygote.ledger() if line.what == "failed"}
     by_end = {end: {n for n in scenario.kinds if scenario.end_of(n) == end} for end in ("done", "discarded", "dead", "failed")}

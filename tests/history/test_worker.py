@@ -32,7 +32,7 @@ def test_drain_ends_when_the_mirror_is_written(request, kind, processes, redis, 
         FailJob.set(retry=0).perform_later("once")
         with worker_process("-p", processes, "--drain", **environment(alias)) as worker:
             assert worker.wait(60) == 0, worker.output()
-            assert "Traceback" not in worker.output()
+            assert "\nTraceback" not in worker.output()
 
         assert mirror.rows.filter(state="processed").count() == 3000
         (row,) = mirror.rows.dead()

@@ -37,7 +37,7 @@ def assert_told_as_promised(worker, port):
     assert all(later - earlier >= 4.99 for earlier, later in zip(told, told[1:], strict=False)), output
     assert output.count("is away") == len(told) == output.count(f"Redis at 127.0.0.1:{port} is away"), output
     assert output.count("is back after") <= len(told)
-    assert "Traceback" not in output, output
+    assert "\nTraceback" not in output, output
 
 
 @ALONE_AND_SUPERVISED

@@ -406,7 +406,7 @@ class TestProcess:
         with worker_process(*words) as worker:
             assert worker.wait() == 1
             assert text in worker.output()
-            assert "Traceback" not in worker.output()
+            assert "\nTraceback" not in worker.output()
 
 
 def test_get_broker_is_one_per_process():
