@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from django_sidekick.conf import get_settings
+from django_sidekick.dashboard.show import class_element
 from django_sidekick.dashboard.table import Records, values_of
 from django_sidekick.models import JobRecord, midnight
 
@@ -54,6 +55,10 @@ class ClassFilter(ColumnFilter):
 
     title = _("class")
     column, parameter_name = "job_class", "class"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, Any]]:
+        """Return them as they are shown elsewhere: long names break at their dots."""
+        return [(value, class_element(value)) for value, _ in super().lookups(request, model_admin)]
 
 
 class QueueFilter(ColumnFilter):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -51,6 +52,13 @@ def test_the_index_links_the_list_and_an_own_site_links_its_own_pages(client, vi
 
     assert f'href="{LIST}"' in client.get("/admin/").content.decode()
     assert f"/own/django_sidekick/live/job/{JID}/" in client.get("/own/django_sidekick/jobrecord/").content.decode()
+
+
+def test_a_long_class_breaks_at_its_dots_in_the_filter_too(history, client, viewer):
+    record(database=history)
+
+    (answer,) = re.findall(r'<a href="\?class=shop.jobs.CleanUp">(.*?)</a>', opened(client).text_of)
+    assert "shop.<wbr>jobs.<wbr></span>CleanUp" in answer
 
 
 def test_who_may_not_see_jobs_sees_no_list(client, staff):
