@@ -41,9 +41,13 @@ def _nothing() -> None:
 
 @dataclass(slots=True)
 class _Commit:
-    """What the hooks of one COMMIT share: one ENQUEUE_TIMEOUT, which the first of them starts, and what failed."""
+    """What the hooks of one COMMIT share: the ENQUEUE_TIMEOUT that pushes which fail use up, and what failed.
 
-    deadline: float | None = None
+    `left_s` is None until the first of them runs. A clock that went on beside them would count what the hooks of others
+    take, and what many slices take that all arrive.
+    """
+
+    left_s: float | None = None
     calls: int = 0
     unpushed: list[str] = field(default_factory=list)
     error: Exception | None = None
@@ -64,7 +68,7 @@ def push_after_commit(requests: list[Request], using: str) -> None:
     """
     connection = connections[using]
     commit = connection.__dict__.get("_sidekick_commit")
-    if commit is None or commit.deadline is not None:
+    if commit is None or commit.left_s is not None:
         commit = connection.__dict__["_sidekick_commit"] = _Commit()
     transaction.on_commit(lambda: _push_committed(requests, commit), using=using)
     if get_settings().enqueue_errors == "raise":
@@ -76,15 +80,17 @@ def push_after_commit(requests: list[Request], using: str) -> None:
 
 def _push_committed(requests: list[Request], commit: _Commit) -> None:
     requests = [request for request in requests if not request.handle.enqueued]
-    if commit.deadline is None:
-        commit.deadline = time.monotonic() + get_settings().enqueue_timeout_s
+    if commit.left_s is None:
+        commit.left_s = get_settings().enqueue_timeout_s
+    began = time.monotonic()
     try:
         pushes, before = [request.push for request in requests if request.push], 0
-        for pushed in push_in_slices(get_broker(), pushes, deadline=commit.deadline):
+        for pushed in push_in_slices(get_broker(), pushes, within_s=commit.left_s):
             for request in requests[before:pushed]:
                 request.handle.enqueued = True
-            before = pushed
+            before, began = pushed, time.monotonic()
     except Exception as error:  # noqa: BLE001 a hook that raises would stop the caller's later hooks
+        commit.left_s -= time.monotonic() - began
         unpushed = [request for request in requests if not request.handle.enqueued]
         _report(unpushed, error)
         commit.unpushed += [request.handle.jid for request in unpushed]

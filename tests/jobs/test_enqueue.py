@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import re
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,7 @@ from django.test import override_settings
 
 from django_sidekick import BaseJob, EnqueuedJob, perform_all_later, push
 from django_sidekick.exceptions import ArgumentError, BrokerUnavailable, EnqueueError
+from django_sidekick.jobs import slices
 from django_sidekick.signals import enqueue_failed
 from tests.app.jobs import AddJob, EchoJob, NoopJob
 from tests.app.models import Order
@@ -441,6 +443,25 @@ class TestTransactions:
             perform_all_later([request])
 
         assert len(queued(redis)) == 1
+
+    def test_what_the_hooks_of_others_take_is_no_absence_of_redis(self, redis, sidekick_settings):
+        sidekick_settings(ENQUEUE_TIMEOUT=0.3)
+        with transaction.atomic():
+            NoopJob.perform_later("before")
+            transaction.on_commit(lambda: threading.Event().wait(0.4))
+            behind = NoopJob.perform_later("behind")
+
+        assert behind.enqueued, behind.error
+        assert len(queued(redis)) == 2
+
+    def test_a_push_of_many_slices_may_take_longer_than_redis_may_be_away(self, redis, sidekick_settings, monkeypatch):
+        sidekick_settings(ENQUEUE_TIMEOUT=0.3)
+        monkeypatch.setattr(slices, "SLICE", 1)
+        monkeypatch.setattr(slices, "push_events", lambda *_: [] if threading.Event().wait(0.1) else [])
+        with transaction.atomic():
+            NoopJob.perform_bulk([(number,) for number in range(5)])
+
+        assert len(queued(redis)) == 5
 
     def test_bulk_waits_too(self, redis):
         with transaction.atomic():
