@@ -183,6 +183,20 @@ def test_an_option_that_is_none_is_said_by_its_name(attributes, says):
     assert re.search(says, message)
 
 
+def yields(self):
+    yield 1
+
+
+async def yields_and_awaits(self):
+    yield 1
+
+
+@pytest.mark.parametrize("perform", [yields, yields_and_awaits])
+def test_a_perform_that_would_never_run_is_said(perform):
+    (message,) = problems_of_a_class(perform=perform)
+    assert "perform holds a yield" in message
+
+
 @pytest.mark.parametrize("kind", [classmethod, staticmethod])
 def test_the_queue_may_be_chosen_by_a_method_of_the_class(kind):
     assert problems_of_a_class(queue_as=kind(lambda *args: "low"), redact=["card"], expires_in=5, using="other") == []

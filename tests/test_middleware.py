@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -45,6 +46,42 @@ def test_a_bad_path_names_its_setting(path):
         load_layers([path], "MIDDLEWARE")
 
 
+def an_async_layer(call_next):
+    async def run(job):
+        return await call_next(job)
+
+    return run
+
+
+class AsyncLayer:
+    def __init__(self, call_next):
+        self.call_next = call_next
+
+    async def __call__(self, job):
+        return await self.call_next(job)
+
+
+def a_yielding_layer(call_next):
+    def run(job):
+        yield call_next(job)
+
+    return run
+
+
+@pytest.mark.parametrize("layer", [an_async_layer, AsyncLayer, a_yielding_layer])
+def test_a_layer_that_nobody_would_await_is_refused(layer):
+    """Every job would be done without having run."""
+    with pytest.raises(ConfigurationError, match="nobody would run it"):
+        compose([layer], lambda job: job)
+
+
+def test_an_async_layer_stands_around_a_coroutine_function():
+    async def core(job):
+        return job * 2
+
+    assert asyncio.run(compose([an_async_layer], core)(4)) == 8
+
+
 def in_a_thread(action):
     """Run in a thread of its own, whose connections are its own; return what it returned."""
     result = []
@@ -87,6 +124,18 @@ class TestConnections:
 
         assert self.run(60.0, leave_open, self.query) == [False, True]
         assert not Order.objects.filter(number=77).exists()
+
+    def test_autocommit_that_was_left_off_costs_no_later_job_its_rows(self):
+        def switch_off():
+            transaction.set_autocommit(False)
+            self.query()
+            raise ZeroDivisionError
+
+        def write():
+            Order.objects.create()
+
+        assert self.run(60.0, switch_off, write) == [False, True]
+        assert Order.objects.count() == 1
 
     def test_djangos_own_rule_by_choice(self):
         def query_and_end():

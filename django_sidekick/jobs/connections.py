@@ -37,7 +37,7 @@ class _Here(threading.local):
 
 
 class DatabaseConnections:
-    """Keep each thread's database connections between jobs, and none that is broken, old or mid-transaction.
+    """Keep each thread's database connections between jobs, and none that is broken, old, mid-transaction or without autocommit.
 
     Cheaper than close_old_connections() twice a job: Django tells when a thread opens a connection, so a job
     without one costs a look at a flag, and one with one a look at the clock. After an idle spell the server is
@@ -109,6 +109,8 @@ class DatabaseConnections:
 
     def _is_to_be_closed(self, connection: BaseDatabaseWrapper, age_s: float) -> bool:
         if connection.in_atomic_block or connection.needs_rollback:
+            return True
+        if connection.autocommit != connection.settings_dict["AUTOCOMMIT"]:  # what the next job writes would be rolled back
             return True
         if connection.errors_occurred:
             if not connection.is_usable():

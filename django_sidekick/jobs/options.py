@@ -239,6 +239,8 @@ def problems_of(job_class: type[Any]) -> list[str]:
     if job_class.using not in list(connections):
         problems.append(f"using must be a database of DATABASES ({', '.join(connections)}), not {job_class.using!r}.")
     problems += _history_problems(job_class)
+    if inspect.isgeneratorfunction(job_class.perform) or inspect.isasyncgenfunction(job_class.perform):
+        problems.append("perform holds a yield, so calling it runs nothing: the job would be done without having begun.")
     parameters = inspect.signature(job_class.perform).parameters.values()
     names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     if job_class.class_name and names and not job_class.kwargs:
