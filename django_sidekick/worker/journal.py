@@ -130,9 +130,19 @@ class Journal:
             self._make(path)
             self._map[:] = content
 
+    def leave_file(self) -> None:
+        """Write nowhere from now on: the file is another process'."""
+        self.tags = memoryview(bytearray(self._slots * 8)).cast("q")
+        self.since = memoryview(bytearray(self._slots * 8)).cast("d")
+        self.mark_finished = _mark_nowhere
+
     def remove(self) -> None:
         """Delete the file: nothing is held any more."""
         self.path.unlink(missing_ok=True)
+
+
+def _mark_nowhere(tag: int, started_at_s: float, duration_s: float) -> None:
+    """Mark nothing."""
 
 
 def make_directory(path: Path) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
 
 from django_sidekick.wire.outcome import Awaiting, Delivery, Outcome
 from django_sidekick.worker.journal import Journal
 from django_sidekick.worker.options import Sizes
+
+_ALL: weakref.WeakSet[Slots] = weakref.WeakSet()
+"""Those of this process: fork() tells a module, and no object."""
 
 
 class Slots:
@@ -21,6 +29,7 @@ class Slots:
         self.of_coroutines = range(sizes.threads, sum(sizes))
         self._journal = journal
         self._write(finish)
+        _ALL.add(self)
 
     def leave(self, slot: int) -> None:
         """Say that the slot runs nothing any more, without an end of its job."""
@@ -38,7 +47,7 @@ class Slots:
         return self.threads - self.running[: self.threads].count(None)
 
     def _write(self, finish: Callable[[Outcome], None]) -> None:
-        """Make begin, end, pass_on and follow, which share where they write: an attribute would cost each job its look-up."""
+        """Make begin, end and the others, which share where they write: an attribute would cost each job its look-up."""
         journal, running = self._journal, self.running
         tags, since, mark_finished = journal.tags, journal.since, journal.mark_finished
 
@@ -70,9 +79,35 @@ class Slots:
             finally:
                 running[slot] = None
 
-        def follow() -> None:
-            """Write where the journal is now: its file was lost."""
-            nonlocal tags, since, mark_finished
-            tags, since, mark_finished = journal.tags, journal.since, journal.mark_finished
+        def follow(then: Callable[[Outcome], None] = finish) -> None:
+            """Write where the journal is now: its file was lost. Hand outcomes over to `then`."""
+            nonlocal tags, since, mark_finished, finish
+            tags, since, mark_finished, finish = journal.tags, journal.since, journal.mark_finished, then
 
         self.begin, self.end, self.pass_on, self.follow = begin, end, pass_on, follow
+
+    def end_with_the_job(self) -> None:
+        """Be a copy of the process that a job has forked: journal and connections are the other's, only the job's end is ours."""
+        self._journal.leave_file()
+        self.follow(_end_process)
+
+
+def _end_process(outcome: Outcome) -> NoReturn:
+    """End as a program would in which this was all: nothing is settled, and no hook at an exit runs twice."""
+    error = outcome.error
+    code = 0 if error is None else 1
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        code = error.code or 0
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code & 0xFF)
+
+
+def _end_copies_with_their_job() -> None:
+    for slots in _ALL:
+        slots.end_with_the_job()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_end_copies_with_their_job)

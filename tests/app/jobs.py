@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -189,6 +190,19 @@ class OrphanJob(BaseJob):
 
     def perform(self) -> None:
         subprocess.run(["sh", "-c", "true & echo $!"], stdout=subprocess.DEVNULL, check=True)
+
+
+class ForkJob(BaseJob):
+    """Fork, and let the copy come back out of perform: by `return`, an error, or the end of the program."""
+
+    def perform(self, how: str) -> None:
+        pid = os.fork()
+        if pid:
+            get_broker().client.rpush("copies", f"{how}:{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}")
+        elif how == "error":
+            raise ValueError("in the copy")
+        elif how == "exit":
+            sys.exit(5)
 
 
 class ExitJob(BaseJob):

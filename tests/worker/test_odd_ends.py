@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import signal
 import threading
 
 import pytest
@@ -19,9 +20,10 @@ from django_sidekick.wire.outcome import Delivery, FollowUp, Outcome
 from django_sidekick.worker.child import Child
 from django_sidekick.worker.joblog import JobLog
 from django_sidekick.worker.options import WorkerOptions
+from tests.app.jobs import ForkJob, StampJob
 from tests.app.models import Order
 from tests.conftest import wait_until
-from tests.workers import child, running
+from tests.workers import child, running, worker_process
 
 pytestmark = pytest.mark.usefixtures("redis")
 ran: list[object] = []
@@ -234,3 +236,19 @@ def test_a_call_that_a_signal_has_cut_leaves_no_reply_to_the_next_one(redis, mon
             lines.execute_together(("GET", "a"), ("GET", "a")) if together else lines.execute_command("GET", "a")
 
     assert lines.execute_command("ECHO", "mine") == b"mine"
+
+
+def test_a_copy_that_a_job_has_forked_ends_with_it(redis):
+    """It shares the journal and the connections; as one more worker it would run what the other runs."""
+    with worker_process("-c", "2") as worker:
+        for how in ("return", "error", "exit"):
+            ForkJob.perform_later(how)
+        StampJob.perform_bulk([(number,) for number in range(50)])
+        wait_until(lambda: redis.llen("stamps") >= 50 and redis.llen("copies") == 3, "all of it")
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+
+    assert set(redis.lrange("copies", 0, -1)) == {b"return:0", b"error:1", b"exit:5"}
+    assert {stamp.split(b":")[1] for stamp in redis.lrange("stamps", 0, -1)} == {str(worker.process.pid).encode()}
+    assert redis.llen("stamps") == 50
+    assert (redis.get("stat:processed"), redis.get("stat:failed"), redis.zcard("retry")) == (b"53", b"0", 0)
