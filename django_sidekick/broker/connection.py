@@ -73,14 +73,16 @@ class DirectConnection:
         """Send one command and return its reply, as redis-py's client does, without any retry.
 
         Whatever ends a call half way, a signal's handler too, drops the connection: a reply that is still to be read
-        must not answer the next command.
+        must not answer the next command. So does a server that only reads.
         """
         if self._link is None:
             self._link = take(self._pool)
         try:
             self._link.send_command(*words)
             return self._link.read_response()
-        except redis.ResponseError:
+        except redis.ResponseError as error:
+            if is_demoted(error):
+                self.close()
             raise
         except BaseException:
             self.close()
@@ -95,7 +97,7 @@ class DirectConnection:
             self._link = take(self._pool)
         try:
             self._link.send_packed_command(self._link.pack_commands(commands))
-            return [_reply(self._link) for _ in commands]
+            return [reply_of(self._link) for _ in commands]
         except BaseException:
             self.close()
             raise
@@ -141,7 +143,8 @@ class DirectPool:
             return DirectConnection(self._client)
 
 
-def _reply(link: Any) -> Any:
+def reply_of(link: Any) -> Any:
+    """Return the next reply of a connection, or the error that it is."""
     try:
         return link.read_response()
     except redis.ResponseError as error:
@@ -158,8 +161,23 @@ def call(client: Client, *words: Any) -> Any:
     try:
         link.send_command(*words)
         return link.read_response()
+    except redis.ResponseError as error:
+        if is_demoted(error):
+            link.disconnect()
+        raise
     finally:
         pool.release(link)
+
+
+def is_demoted(error: Exception) -> bool:
+    """Tell whether the server only reads: behind the same name there may be another one by now, for new connections."""
+    return isinstance(error, redis.ResponseError) and (isinstance(error, redis.exceptions.ReadOnlyError) or "READONLY" in str(error))
+
+
+def leave_demoted(client: Client, error: Exception) -> None:
+    """Close the connections of the client's pool that wait to be used, if the server behind them only reads."""
+    if is_demoted(error):
+        client.connection_pool.disconnect(inuse_connections=False)
 
 
 def take(pool: Pool) -> Any:

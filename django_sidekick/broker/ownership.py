@@ -67,21 +67,29 @@ class Ownership:
 
     def register(self) -> None:
         """Write lease and queues, before the first fetch. Safe to repeat."""
-        words = [self.identity, LEASE_S, "\n".join(self.queues)]
-        self._run(self.client, "register", [self.keys.owners, self.inflight], words)
+        self._register(self.identity)
+
+    def _register(self, identity: str) -> None:
+        words = [identity, LEASE_S, "\n".join(self.queues)]
+        self._run(self.client, "register", [self.keys.owners, self.keys.inflight(identity)], words)
 
     def start_over(self) -> None:
         """Take a new identity after a fence. Jobs of the old one are not settled any more.
 
-        Tags go on counting, so that a job that is still running cannot settle one of the new hash.
+        Tags go on counting, so that a job that is still running cannot settle one of the new hash. What a wait of the old
+        name puts aside is returned, then or by whoever sweeps; also where Redis knows that name no more, because it was
+        emptied or has older data: then the name is made known once again.
         """
         self.oldest_tag = (self.sequence + 1) * MOST_QUEUES
-        old = self._recovery_keys()
-        words = [self.identity, *SLICE, GOES_ON, REMEMBER_S]
+        old, keys = self.identity, self._recovery_keys()
+        words = [old, *SLICE, GOES_ON, REMEMBER_S]
         self._enter(new_identity())
         self.on_new_identity(self.identity)
         self.register()
-        self._run(self.client, "recover", old, words)
+        known, _ = self._run(self.client, "recover", keys, words)
+        if known < 0:
+            self._register(old)
+            self._run(self.client, "recover", keys, words)
 
     def renew(self) -> None:
         """Extend the lease by 15 s of Redis' clock. Raise Fenced if the jobs were taken over."""

@@ -140,6 +140,7 @@ class Patience:
             except AWAY as error:
                 if self._started_server(error):
                     continue
+                connection.leave_demoted(self._client, error)
                 self._wait(error, pause_s, deadline, attempt)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             except redis.RedisError as error:

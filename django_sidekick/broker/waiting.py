@@ -94,8 +94,9 @@ class QueueWait:
             waiting = self._arm(indexes, timeout_s, then)
             answers = came = self._read(waiting, timeout_s + 5, is_ring=len(indexes) > 1)
             while waiting:
-                if not came:
-                    self._unblock(list(waiting.values()))
+                if not (came or self._unblock(list(waiting.values()))):
+                    self._drop()
+                    break
                 came = self._read(waiting, CALL_OFF_AGAIN_S, is_ring=True)
                 answers = answers + came
         except (redis.ConnectionError, redis.TimeoutError):
@@ -162,8 +163,13 @@ class QueueWait:
 
     def _connect(self, index: int) -> None:
         link = connection.take(self._pool)
-        link.send_command("CLIENT", "ID")
-        client_id = int(link.read_response())
+        try:
+            link.send_command("CLIENT", "ID")
+            client_id = int(link.read_response())
+        except BaseException:
+            link.disconnect()
+            self._pool.release(link)
+            raise
         with self._lock:
             self._connections[index], self._ids[index] = link, client_id
 
@@ -175,18 +181,18 @@ class QueueWait:
             answered = [key.fd for key, _ in selector.select(timeout_s)]
         return [_answer(self._connections[waiting.pop(fd)], is_ring=is_ring) for fd in answered]
 
-    def _unblock(self, indexes: Sequence[int]) -> None:
-        """Call the waits off.
+    def _unblock(self, indexes: Sequence[int]) -> bool:
+        """Call the waits off. Return False if this user may not (an ACL without +client|unblock): to be cut ends them too.
 
         One that has not reached the server yet is missed, by the ring and here: hence the loop.
         """
         link = connection.take(self._pool)
         try:
             _send(link, [("CLIENT", "UNBLOCK", self._ids[index]) for index in indexes])
-            for _ in indexes:
-                link.read_response()
+            replies = [connection.reply_of(link) for _ in indexes]
         finally:
             self._pool.release(link)
+        return not any(isinstance(reply, redis.ResponseError) for reply in replies)
 
 
 def _send(link: Any, commands: Iterable[Sequence[Any]]) -> None:
@@ -204,9 +210,5 @@ def _answer(link: Any, *, is_ring: bool) -> Answer:
             raise
         is_refused = True
     if is_ring:
-        link.read_response()
-    try:
-        reply = link.read_response()
-    except redis.ResponseError as error:
-        reply = error
-    return Answer(moved, reply, is_refused)
+        connection.reply_of(link)
+    return Answer(moved, connection.reply_of(link), is_refused)

@@ -9,7 +9,7 @@ import pytest
 from django_sidekick.broker import connection
 from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ConfigurationError
-from tests.app.jobs import EchoJob
+from tests.app.jobs import EchoJob, NoopJob
 from tests.conftest import RedisServer, wait_until
 from tests.settings import free_port
 from tests.workers import child, running
@@ -111,6 +111,28 @@ def test_the_first_refused_push_starts_a_server_in_development(tmp_path, monkeyp
         assert embedded.answers(port)
     finally:
         embedded.stop_server(own)
+
+
+def test_a_server_that_has_become_a_replica_is_left(settings, tmp_path):
+    """After a failover behind one name: the old server answers on, and only new connections lead to the new one."""
+    import redis as redis_py
+
+    place, new_place = tmp_path / "redis.sock", tmp_path / "new.sock"
+    old, new = RedisServer("--unixsocket", str(place)), RedisServer("--unixsocket", str(new_place))
+    raw, raw_new = redis_py.Redis(port=old.port), redis_py.Redis(port=new.port)
+    try:
+        settings.SIDEKICK = {"REDIS": f"unix://{place}"}
+        with running(child()) as worker:
+            NoopJob.perform_later("before")
+            wait_until(lambda: worker.intake.done == 1, "the job before")
+            new_place.rename(place)
+            raw.replicaof("127.0.0.1", new.port)
+            assert NoopJob.perform_later("behind").enqueued
+            wait_until(lambda: worker.intake.done == 2 and not raw_new.llen("queue:default"), "the job behind")
+            wait_until(lambda: raw_new.zscore("sk:owners", worker.ownership.identity), "the lease", timeout_s=10)
+    finally:
+        old.close()
+        new.close()
 
 
 def test_a_server_out_of_memory_refuses_before_anything_moves(settings):

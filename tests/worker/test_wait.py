@@ -185,6 +185,46 @@ def test_whose_jobs_were_taken_over_gets_none_by_a_wait(redis, own):
     assert redis.lrange(own._wake_keys[1], 0, -1) == [b"job"]
 
 
+def test_an_emptied_server_loses_no_job_that_comes_afterwards(redis):
+    """The open wait puts it aside for a name that nobody knows any more."""
+    with running(child()) as worker:
+        wait_until(lambda: blocked(redis), "the wait")
+        redis.flushall()
+        EchoJob.perform_later("after")
+        wait_until(lambda: redis.llen("echo"), "the job")
+        wait_until(worker.intake.is_idle, "its end")
+
+    assert not [key for key in redis.keys("sk:*") if b"wake" in key]
+
+
+def test_a_user_who_may_not_unblock_reads_several_queues_all_the_same(redis, redis_url, sidekick_settings):
+    redis.acl_setuser("app", enabled=True, passwords=["+pw"], keys=["*"], channels=["*"], categories=["+@all", "-@dangerous"])
+    sidekick_settings(REDIS=redis_url.replace("//", "//app:pw@"))
+    try:
+        with running(child("high", "middle", "low")) as worker:
+            for number, queue in enumerate(("low", "middle", "high", "low"), 1):
+                wait_until(lambda: blocked(redis), "the wait")
+                EchoJob.set(queue=queue).perform_later(number)
+                wait_until(lambda number=number: redis.llen("echo") == number, "the job")
+            assert not worker.ownership.patience.absence._has_warned
+    finally:
+        redis.acl_deluser("app")
+
+
+def test_a_wait_that_cannot_be_made_leaves_no_connection_behind(redis, redis_url, sidekick_settings):
+    redis.acl_setuser("app", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-client|id"])
+    settings = sidekick_settings(REDIS=redis_url.replace("//", "//app:pw@"))
+    try:
+        wait = waiting.QueueWait(settings, ["queue:one"], ["wake:one"])
+        before = redis.info("clients")["connected_clients"]
+        for _ in range(5):
+            with pytest.raises(redis_py.exceptions.NoPermissionError):
+                wait.wait([0], 1, lambda index: ["PING"])
+        assert redis.info("clients")["connected_clients"] <= before
+    finally:
+        redis.acl_deluser("app")
+
+
 def test_nothing_begins_that_ends_the_wait_of_a_quiet_worker(redis):
     with running(child()) as worker:
         wait_until(lambda: worker.intake.waiting and blocked(redis), "the worker to wait")
