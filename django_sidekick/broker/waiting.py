@@ -35,7 +35,7 @@ SERVED_UNTIL_S = 10.0
 class Answer(NamedTuple):
     """What came of one queue's wait: the job that was put aside, or None; then the next command's reply, or its error.
 
-    `is_refused`: the queue's key is no list.
+    `is_refused`: the queue's key is no list, or the server is out of memory.
     """
 
     moved: bytes | None
@@ -78,7 +78,7 @@ class QueueWait:
         """Return when one of these queues had a job, in time, or when called off. Raise redis-py's errors.
 
         A connection that is cut, or cannot be made, is one answer that says nothing: what the server has done is to be
-        asked of it at once, not after another wait. If a queue's key is no list, its wait ends at once: this call then
+        asked of it at once, not after another wait. If a queue's wait is refused, it ends at once: this call then
         rests half a second, so that asking again does not spin.
 
         `then` gives the command that the server runs when a queue's wait is over, by the queue's index; after an error of
@@ -201,12 +201,15 @@ def _send(link: Any, commands: Iterable[Sequence[Any]]) -> None:
 
 
 def _answer(link: Any, *, is_ring: bool) -> Answer:
-    """Read what came of a wait: of its errors only that the key is no list, which is no reason to leave other queues."""
+    """Read what came of a wait: of its errors only that the key is no list, which is no reason to leave other queues.
+
+    Nor is that the server is out of memory, where a fetch takes jobs all the same.
+    """
     moved, is_refused = None, False
     try:
         moved = link.read_response()
     except redis.ResponseError as error:
-        if not str(error).startswith("WRONGTYPE"):
+        if not (str(error).startswith("WRONGTYPE") or isinstance(error, redis.exceptions.OutOfMemoryError)):
             raise
         is_refused = True
     if is_ring:

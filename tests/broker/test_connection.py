@@ -8,8 +8,8 @@ import pytest
 
 from django_sidekick.broker import connection
 from django_sidekick.conf import get_settings
-from django_sidekick.exceptions import ConfigurationError
-from tests.app.jobs import EchoJob, NoopJob
+from django_sidekick.exceptions import ConfigurationError, EnqueueError
+from tests.app.jobs import EchoJob, FailJob, NoopJob
 from tests.conftest import RedisServer, wait_until
 from tests.settings import free_port
 from tests.workers import child, running
@@ -135,25 +135,28 @@ def test_a_server_that_has_become_a_replica_is_left(settings, tmp_path):
         new.close()
 
 
-def test_a_server_out_of_memory_refuses_before_anything_moves(settings):
-    """A fetch that could pop but not write would lose what it popped."""
-    server = RedisServer()
+def test_a_server_out_of_memory_is_emptied_by_its_workers(settings):
+    """Only what leaves makes room. One that begins now, what is due, what fails: nothing of it waits for room."""
     import redis as redis_py
 
+    server = RedisServer()
     raw = redis_py.Redis(port=server.port)
     try:
         settings.SIDEKICK = {"REDIS": server.url}
-        EchoJob.perform_bulk([(n, "x" * 1000) for n in range(50)])
-        own = child().ownership
-        own.register()
+        NoopJob.perform_bulk([(n, "x" * 1000) for n in range(50)])
+        FailJob.perform_later()
+        NoopJob.set(wait=0.5).perform_later()
         raw.config_set("maxmemory", 1)
-        own.patience.give_up(0.2)
-        with pytest.raises(Exception, match="away"):
-            own.fetch([0], 10, [])
-        assert raw.llen("queue:default") == 50
-        raw.config_set("maxmemory", 0)
-        own.patience._end_at = float("inf")
-        assert len(own.fetch([0], 10, [])) == 10
-        assert raw.llen("queue:default") == 40
+        with pytest.raises(EnqueueError, match="maxmemory"):
+            NoopJob.perform_later()
+        with running(child()) as worker:
+            wait_until(lambda: worker.intake.done == 52 and worker.intake.is_idle(), "all of them")
+            assert not raw.exists("queue:default", "schedule")
+            assert raw.zcard("retry") == 1
+            assert raw.zscore("sk:owners", worker.ownership.identity)
+            raw.config_set("maxmemory", 0)
+            NoopJob.perform_later()
+            wait_until(lambda: worker.intake.done == 53, "one more")
+        assert raw.hlen(worker.ownership.inflight) == 0
     finally:
         server.close()

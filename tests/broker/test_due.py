@@ -49,7 +49,7 @@ def test_the_queue_is_the_top_level_one(redis, due):
 
     due.enqueue_due()
 
-    assert (redis.llen("queue:evil"), redis.llen("queue:low"), redis.llen("queue:default")) == (0, 1, 1)
+    assert (redis.llen("queue:evil"), redis.llen("queue:low"), redis.llen("queue:low")) == (0, 1, 1)
 
 
 def test_a_queue_that_is_no_list_does_not_hold_up_the_others(redis, due):
@@ -129,15 +129,25 @@ class TestOtherTypes:
 
         assert due.enqueue_due() == 1
 
-    def test_a_server_that_is_out_of_memory_moves_nothing(self, redis, due):
+    def test_a_server_that_is_out_of_memory_moves_what_is_due(self, redis, due):
+        """It needs no more room in its queue, and makes some when it has run."""
         redis.zadd("schedule", {payload(n=1): 1, "{bad": 1})
         before = redis.config_get("maxmemory")
         redis.config_set("maxmemory", 1)
         try:
-            with pytest.raises(redis_py.exceptions.OutOfMemoryError):
-                due.enqueue_due()
+            assert due.enqueue_due() == 2
         finally:
             redis.config_set("maxmemory", before["maxmemory"])
+        assert (redis.zcard("schedule"), redis.zcard("dead"), redis.llen("queue:low")) == (0, 1, 1)
+
+    def test_a_server_that_only_reads_moves_nothing(self, redis, due):
+        redis.zadd("schedule", {payload(n=1): 1, "{bad": 1})
+        redis.config_set("min-replicas-to-write", 1)
+        try:
+            with pytest.raises(redis_py.ResponseError, match="NOREPLICAS"):
+                due.enqueue_due()
+        finally:
+            redis.config_set("min-replicas-to-write", 0)
         assert redis.zcard("schedule") == 2
         assert due.enqueue_due() == 2
 

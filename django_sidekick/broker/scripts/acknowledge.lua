@@ -4,6 +4,7 @@
 -- RETURNS  number of jobs settled; FENCED if this process' jobs were taken over
 -- ATOMIC   each job leaves the hash in the same step in which it arrives elsewhere; a repeat changes nothing
 -- COST     O(jobs)
+-- include roomless
 -- include settle
 if not epoch_of(KEYS[1]) then return redis.error_reply("FENCED the jobs of this process were taken over") end
 return settle(KEYS[1], KEYS[2], 1)

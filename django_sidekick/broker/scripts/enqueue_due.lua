@@ -21,7 +21,7 @@ local function queue_of(payload)
   return type(job['queue']) == 'string' and job['queue'] ~= '' and job['queue'] or 'default'
 end
 
--- What Redis says for another reason than a key's type, such as out of memory: then it says so to all that follows.
+-- What Redis says for another reason than a key's type: then it says so to all that follows.
 local refusal
 
 -- Return whether the command was carried out: not if its key is of another type.
@@ -65,6 +65,7 @@ local function move(set, due, buried)
   return #gone
 end
 
+redis.call('HDEL', ARGV[4], '') -- changes nothing, there is no such key: see roomless.lua
 local moved, buried = 0, {}
 for set = 3, #KEYS do
   local left, bytes, size = tonumber(ARGV[2]), tonumber(ARGV[5]), 4

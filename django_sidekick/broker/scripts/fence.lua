@@ -4,6 +4,7 @@
 -- RETURNS  names of its queues, by index, a line each; nil if there is no such owner or its lease still runs
 -- ATOMIC   afterwards only settle_dead.lua and recover.lua change what it holds; a repeat changes nothing
 -- COST     O(log owners)
+-- include roomless
 -- include fencing
 if not fence(KEYS[1], KEYS[2], ARGV[1], ARGV[2] == '1') then return false end
 return redis.call('HGET', KEYS[2], 'queues') or ''

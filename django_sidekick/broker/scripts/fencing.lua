@@ -3,6 +3,7 @@
 -- Take the epoch of a process away, so that it settles, fetches and renews nothing any more. Return the time
 -- in epoch s; nil if there is no such owner, or its lease still runs and it is not dead for certain.
 local function fence(owners, inflight, identity, certain)
+  begin_to_write(inflight)
   local lease = redis.call('ZSCORE', owners, identity)
   local time = redis.call('TIME')
   local now = time[1] + time[2] / 1000000

@@ -12,6 +12,7 @@
 -- ATOMIC   a job is on its queue or in the hash; the same sequence number gives the same batch again. A call whose
 --          connection was cut may be run long after: its number is of the past then, and would be given away twice
 -- COST     O(jobs settled + jobs taken + Q)
+-- include roomless
 -- include settle
 -- include returning
 local inflight, base, wanted, queues = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])

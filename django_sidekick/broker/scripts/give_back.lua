@@ -5,6 +5,7 @@
 -- ATOMIC   each job is in the hash or on its queue; a repeat changes nothing. One whose queue's key is no list
 --          goes to dead as it is, or, if that is no sorted set, stays in the hash.
 -- COST     O(jobs)
+-- include roomless
 -- include settle
 -- include returning
 if not epoch_of(KEYS[1]) then return redis.error_reply("FENCED the jobs of this process were taken over") end

@@ -12,6 +12,7 @@
 --          remembered a while and swept again: BLMOVE may move one more job into its wake list. A job whose
 --          queue's key is no list goes to dead as it is; one that fits nowhere holds up no other.
 -- COST     O(jobs in the slice)
+-- include roomless
 -- include fencing
 -- include returning
 local queues = (#KEYS - 3) / 2

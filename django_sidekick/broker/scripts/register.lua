@@ -4,6 +4,8 @@
 -- RETURNS  1
 -- ATOMIC   the owner and its hash appear together; a repeat renews the lease
 -- COST     O(log owners)
+-- include roomless
+begin_to_write(KEYS[2])
 local now = redis.call('TIME')
 redis.call('ZADD', KEYS[1], now[1] + now[2] / 1000000 + ARGV[2], ARGV[1])
 redis.call('HSETNX', KEYS[2], 'epoch', now[1] .. '.' .. now[2])

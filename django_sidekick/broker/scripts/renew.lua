@@ -4,6 +4,8 @@
 -- RETURNS  1; FENCED if its jobs were taken over
 -- ATOMIC   a process that was recovered cannot come back under its old name
 -- COST     O(log owners)
+-- include roomless
+begin_to_write(KEYS[2])
 if redis.call('HEXISTS', KEYS[2], 'epoch') == 0 then
   return redis.error_reply("FENCED the jobs of this process were taken over")
 end

@@ -2,11 +2,9 @@
 -- include events
 
 -- The fence: the epoch this process was registered under, or nil once recovery has taken its jobs.
--- Writing it back makes a server that is out of memory, or read-only, refuse before anything has moved.
 local function epoch_of(inflight)
-  local epoch = redis.call('HGET', inflight, 'epoch')
-  if epoch then redis.call('HSET', inflight, 'epoch', epoch) end
-  return epoch
+  begin_to_write(inflight)
+  return redis.call('HGET', inflight, 'epoch')
 end
 
 local PROBES = {ZADD = 'ZCARD', RPUSH = 'LLEN'}
