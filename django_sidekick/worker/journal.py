@@ -12,6 +12,7 @@ the end of a job's own forked child.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
 import mmap
@@ -21,7 +22,7 @@ import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.wire.outcome import Kind
@@ -93,6 +94,7 @@ class Journal:
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "r+b")
         fcntl.flock(self._file, fcntl.LOCK_SH)
         self._file.truncate(size)
+        _take_room(self._file, size, path)
         self._map = mmap.mmap(self._file.fileno(), size)
         _HEADER.pack_into(self._map, 0, _MAGIC, self._slots, self.ring_length)
         view = memoryview(self._map)
@@ -139,6 +141,18 @@ class Journal:
     def remove(self) -> None:
         """Delete the file: nothing is held any more."""
         self.path.unlink(missing_ok=True)
+
+
+def _take_room(file: IO[bytes], size: int, path: Path) -> None:
+    """Have the file's blocks now: a write into the map that then finds the disk full is SIGBUS, the process' death."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except AttributeError:  # macOS
+        return
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            path.unlink()
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
 
 
 def _mark_nowhere(tag: int, started_at_s: float, duration_s: float) -> None:

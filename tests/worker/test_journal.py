@@ -35,6 +35,12 @@ def test_it_is_readable_by_its_user_alone(made):
     assert made.path.parent.stat().st_mode & 0o777 == 0o700
 
 
+def test_all_of_it_has_its_place_on_the_disk(made):
+    """Else a full disk would be found out by a write into the map: SIGBUS, and the jobs are to blame for it."""
+    status = made.path.stat()
+    assert status.st_blocks * 512 >= status.st_size > 90_000
+
+
 def test_the_ring_is_at_least_twice_the_window():
     assert [journal._ring_length(n) for n in (1, 2048, 2049, 5000)] == [4096, 4096, 8192, 16384]
 
