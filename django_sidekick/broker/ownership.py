@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import repeat
 from typing import Any
@@ -174,6 +174,18 @@ class Ownership:
         return int(
             self._run(self.client, "give_back", [self.inflight, self.keys.dead, *self._queue_keys], tags)
         )
+
+    def held_tags(self) -> set[int]:
+        """Return the tags of all that Redis holds for us."""
+        fields = self.patience.call(lambda: self.client.hkeys(self.inflight))
+        return {int(field) for field in fields if field.isdigit()}
+
+    def held(self, tags: Iterable[int]) -> list[Delivery]:
+        """Return what Redis holds for us under these tags."""
+        asked = list(tags)
+        payloads = self.patience.call(lambda: self.client.hmget(self.inflight, asked))
+        found = zip(asked, payloads, strict=True)
+        return [Delivery(tag, self.queues[queue_index(tag)], raw) for tag, raw in found if raw is not None]
 
     def leave(self) -> int:
         """Return all that is still held and end the ownership. Return the number of jobs returned.

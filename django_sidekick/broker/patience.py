@@ -116,6 +116,8 @@ class Patience:
         self.absence = absence_of(self._where)
         self._client = client
         self._end_at = float("inf")
+        self.troubles = 0
+        """How often the server was away: what answers afterwards may be another one, or have older data."""
         self.is_pointless: Callable[[], bool] = never
         """Asked at each pause: whether to fail at once, as after give_up()."""
 
@@ -140,6 +142,7 @@ class Patience:
             except AWAY as error:
                 if self._started_server(error):
                     continue
+                self.troubles += 1
                 connection.leave_demoted(self._client, error)
                 self._wait(error, pause_s, deadline, attempt)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
+from django_sidekick.exceptions import BrokerUnavailable, Fenced
 from django_sidekick.wire.outcome import Outcome
 
 
@@ -18,15 +20,27 @@ class Finished(deque[Outcome]):
     def __init__(self) -> None:
         super().__init__()
         self._taking = threading.Lock()
+        self._in_hand: dict[int, list[Outcome]] = {}
 
-    def take(self, oldest_tag: int, abandoned: Collection[int]) -> list[Outcome]:
-        """Take what is finished. Left out is what is others' now: tags before `oldest_tag`, and those `abandoned`."""
+    @contextmanager
+    def taken(self, oldest_tag: int, abandoned: Collection[int]) -> Iterator[list[Outcome]]:
+        """Take what is finished, for as long as it is being settled; it is put back if Redis cannot be reached, or refuses us.
+
+        Left out is what is others' now: tags before `oldest_tag`, and those `abandoned`.
+        """
         pop = self.popleft
         with self._taking:  # else two of us would run into each other's end and lose what they hold
             taken = [pop() for _ in range(len(self))]
+            self._in_hand[id(taken)] = held = taken
         if oldest_tag or abandoned:
             taken = [o for o in taken if o[1][0] >= oldest_tag and o[1][0] not in abandoned]
-        return taken
+        try:
+            yield taken
+        except (Fenced, BrokerUnavailable):
+            self.put_back(taken)
+            raise
+        finally:
+            del self._in_hand[id(held)]
 
     def put_back(self, outcomes: Sequence[Outcome]) -> None:
         """Keep what could not be settled, for whoever settles next."""
@@ -35,3 +49,7 @@ class Finished(deque[Outcome]):
     def tags(self) -> set[int]:
         """Return the tags of what waits now."""
         return {outcome.delivery.tag for outcome in list(self)}
+
+    def all_tags(self) -> set[int]:
+        """Return the tags of what waits, and of what is being settled now."""
+        return self.tags().union(*({outcome.delivery.tag for outcome in held} for held in list(self._in_hand.values())))

@@ -259,15 +259,11 @@ class Intake:
     @contextmanager
     def _outcomes(self, identity: str) -> Iterator[list[Outcome]]:
         """Take what is finished, to be settled by `identity`: it is counted then, or kept if Redis cannot be reached."""
-        finished = self.finished.take(self.ownership.oldest_tag, self._abandoned)
         try:
-            yield finished
+            with self.finished.taken(self.ownership.oldest_tag, self._abandoned) as finished:
+                yield finished
         except Fenced:
-            self.start_over(identity)
-            self.finished.put_back(finished)  # those of the identity that is in force by now; take() leaves out the others
-        except BrokerUnavailable:
-            self.finished.put_back(finished)
-            raise
+            self.start_over(identity)  # taken() will leave out those that are others' from now on
         else:
             self.tally.count(finished)
 

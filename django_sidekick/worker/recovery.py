@@ -9,22 +9,22 @@ import random
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.ownership import RENEW_EVERY_S, Ownership
 from django_sidekick.broker.patience import REFUSALS, Patience
 from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.conf import Settings
-from django_sidekick.exceptions import BrokerUnavailable, Fenced, MalformedPayload
+from django_sidekick.exceptions import BrokerUnavailable, Fenced
 from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.wire.outcome import Delivery, Outcome, queue_index
-from django_sidekick.wire.payload import parse
 from django_sidekick.worker import journal
 from django_sidekick.worker.blame import Blame, with_event
 from django_sidekick.worker.display import pid_of
 from django_sidekick.worker.intake import Intake
 from django_sidekick.worker.journal import Entries
+from django_sidekick.worker.strays import Strays, payload_of
 
 logger = logging.getLogger("sidekick")
 
@@ -100,7 +100,7 @@ class TakeOver:
         for tag, raw in held.items():
             delivery = Delivery(tag, queues[queue_index(tag)], raw)
             _, started_at_s, duration_s, kind = entries.finished[tag]
-            outcome = Outcome(kind, delivery, _payload_of(raw), started_at_s, duration_s)
+            outcome = Outcome(kind, delivery, payload_of(raw), started_at_s, duration_s)
             outcomes.append(with_event(identity, outcome, self._keys, self._events_of))
         return self._owners.settle(identity, outcomes) if outcomes else 0
 
@@ -181,12 +181,14 @@ class Lease:
     def __init__(self, ownership: Ownership, intake: Intake) -> None:
         self._ownership = ownership
         self._intake = intake
+        self._strays = Strays(intake)
 
     def turn(self) -> float:
-        """Renew once. Return the seconds until the next time."""
+        """Renew once; look for strays. Return the seconds until the next time."""
         identity = self._ownership.identity
         try:
             self._ownership.renew()
+            self._strays.look()
         except Fenced:
             self._intake.start_over(identity)
         return RENEW_EVERY_S
@@ -207,14 +209,6 @@ def sweep_journals(runtime_dir: Path, is_known: Callable[[str], bool]) -> None:
             is_old = time.time() - path.stat().st_mtime > OLD_JOURNAL_S
             if is_old and not is_known(path.name.removesuffix(".journal")):
                 path.unlink()
-
-
-def _payload_of(raw: bytes) -> dict[str, Any] | None:
-    """Return the payload of a job that has run; None if it nests so deeply that it can be read there and not here."""
-    try:
-        return parse(raw)
-    except MalformedPayload:
-        return None
 
 
 def _is_alive(identity: str) -> bool:
