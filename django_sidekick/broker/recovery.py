@@ -45,11 +45,14 @@ class OwnerRegister:
         self._settings = settings
         self._keys = Keys(settings.key_prefix)
 
-    def overdue(self) -> list[str]:
-        """Return identities whose lease is over by Redis' clock, longest first."""
+    def now_s(self) -> float:
+        """Return Redis' clock, epoch seconds."""
         seconds, microseconds = self._client.time()
-        now = seconds + microseconds / 1_000_000
-        found = self._client.zrangebyscore(self._keys.owners, "-inf", repr(now), start=0, num=100)
+        return float(seconds + microseconds / 1_000_000)
+
+    def overdue(self, now_s: float) -> list[str]:
+        """Return identities whose lease is over at this moment of Redis' clock, longest first."""
+        found = self._client.zrangebyscore(self._keys.owners, "-inf", repr(now_s), start=0, num=100)
         return [identity.decode(errors="replace") for identity in found]
 
     def renew(self, identity: str) -> None:

@@ -8,6 +8,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -117,7 +118,8 @@ class TakeOver:
 class Recovery:
     """Every running worker looks for owners whose lease is over; which of them is first does not matter.
 
-    After an outage all leases are over though nobody has died: nobody is recovered before all had time to renew.
+    After an outage all leases are over though nobody has died, and so they are when Redis' clock was set forward, or the
+    machine slept: nobody is recovered before all had time to renew.
     """
 
     def __init__(self, owners: OwnerRegister, take_over: TakeOver, patience: Patience) -> None:
@@ -127,6 +129,7 @@ class Recovery:
         self._counted: dict[str, int] = {}
         self._heard_at = time.monotonic()
         self._hold_until = 0.0
+        self._ahead_s = float("inf")
         self._warned_at = float("-inf")
 
     def turn(self) -> float:
@@ -134,8 +137,9 @@ class Recovery:
 
         Each is tried once: one that Redis refuses to recover holds up no other.
         """
-        more = False
-        for identity in self._hear(self._owners.overdue):
+        more, now_s = False, self._hear(self._owners.now_s)
+        self._compare(now_s)
+        for identity in self._hear(partial(self._owners.overdue, now_s)):
             if time.monotonic() < self._hold_until:
                 break
             more |= self._recover(identity)
@@ -169,6 +173,13 @@ class Recovery:
             self._hold_until = now + GRACE_S
         self._heard_at = now
         return answer
+
+    def _compare(self, now_s: float) -> None:
+        """See whether Redis' clock has leapt since the last turn: this process' own stands still while the machine sleeps."""
+        now = time.monotonic()
+        if now_s - now - self._ahead_s > SILENCE_S:
+            self._hold_until = now + GRACE_S
+        self._ahead_s = now_s - now
 
 
 class Lease:

@@ -198,6 +198,24 @@ def test_after_an_outage_nobody_is_recovered_before_all_had_time_to_renew(redis,
     assert redis.llen("queue:default") == 1
 
 
+def test_a_clock_that_leaps_has_killed_nobody(redis, in_force, owners, take_over):
+    """A machine that has slept, or a server whose clock was set: all leases are over at once."""
+    NoopJob.perform_later(1)
+    asleep = Dead(in_force)
+    asleep.fetch(1)
+    recovery = Recovery(owners, take_over, asleep.own.patience)
+    recovery.turn()
+    recovery._ahead_s -= 3600
+    redis.zadd("sk:owners", {asleep.own.identity: 1})
+
+    recovery.turn()
+    recovery.turn()
+    assert redis.llen("queue:default") == 0
+    recovery._hold_until -= 6.5
+    recovery.turn()
+    assert redis.llen("queue:default") == 1
+
+
 def test_a_repeat_changes_nothing(redis, in_force, owners, take_over):
     NoopJob.perform_bulk([(i,) for i in range(3)])
     dead = Dead(in_force)

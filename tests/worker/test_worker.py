@@ -186,7 +186,7 @@ def test_a_living_owner_is_not_recovered(redis):
     worker.ownership.register()
 
     assert worker.service.owners.recover(worker.ownership.identity).jobs == -1
-    assert worker.service.owners.overdue() == []
+    assert worker.service.owners.overdue(worker.service.owners.now_s()) == []
 
 
 def test_a_repeated_fetch_gives_the_same_batch(redis):
