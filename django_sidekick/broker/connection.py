@@ -12,6 +12,7 @@ import redis
 from django.conf import settings as django_settings
 from django_redis import get_redis_connection
 from redis.backoff import NoBackoff
+from redis.connection import parse_url as _parse_url
 from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
 
@@ -19,9 +20,13 @@ from django_sidekick.broker import embedded
 from django_sidekick.conf import Settings
 from django_sidekick.exceptions import ConfigurationError
 
+parse_url: Callable[[str], dict[str, Any]] = _parse_url
+
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 CONNECT_TIMEOUT_S = 2.0
 WORKER_SOCKET_TIMEOUT_S = 30.0
+NO_LIMIT = 2**31
+"""Of a pool's connections: redis-py 8 says 100, and a worker has one for each of its 256 queues, a program one a thread."""
 
 Client: TypeAlias = Any
 """A redis.Redis. redis-py's own hints differ between versions 5 and 8, replies above all."""
@@ -40,7 +45,8 @@ _POOLS_OWN_OPTIONS = ("maint_", "orig_", "event_dispatcher", "connection_pool")
 def client(settings: Settings, *, socket_timeout_s: float, protocol: int = 2) -> Client:
     """Return a client on a pool of its own; nothing is connected yet. Replies are bytes.
 
-    redis-py's own retries are off: a call that is repeated must be one that we know to be repeatable.
+    redis-py's own retries are off: a call that is repeated must be one that we know to be repeatable. What is set here
+    holds whatever an alias, or a URL's `?name=value`, says of it.
     Raise ConfigurationError if REDIS names neither a URL nor a django-redis cache alias.
     """
     options: dict[str, Any] = {
@@ -50,6 +56,7 @@ def client(settings: Settings, *, socket_timeout_s: float, protocol: int = 2) ->
         "socket_timeout": socket_timeout_s,
         "socket_connect_timeout": min(CONNECT_TIMEOUT_S, socket_timeout_s),
         "health_check_interval": 0,
+        "max_connections": NO_LIMIT,
         "protocol": protocol,
     }
     try:
@@ -236,7 +243,7 @@ def start_embedded(connection: Client, is_over: Callable[[], bool]) -> bool:
 
 def _pool(where: str, options: dict[str, Any]) -> Pool:
     if "://" in where:
-        return redis.ConnectionPool.from_url(where, **options)
+        return redis.ConnectionPool(**{**parse_url(where), **options})
     caches = getattr(django_settings, "CACHES", {})
     if where not in caches:
         raise ConfigurationError(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import redis
 from django.conf import settings as django_settings
-from redis.connection import parse_url as _parse_url
 
 from django_sidekick.broker import connection
 from django_sidekick.conf import Settings
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-
-parse_url: Callable[[str], dict[str, Any]] = _parse_url
 
 
 class ServerHealth(NamedTuple):
@@ -56,7 +53,7 @@ def places(cache: Mapping[str, Any]) -> set[tuple[str, int, int]]:
     found = set()
     for location in locations:
         try:
-            options = parse_url(location.strip())
+            options = connection.parse_url(location.strip())
         except ValueError:
             continue
         host = str(options.get("path") or options.get("host", "localhost"))

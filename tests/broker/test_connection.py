@@ -37,6 +37,14 @@ def test_a_cache_alias_gives_its_address_but_not_its_time_outs(redis, redis_url,
     assert redis.llen("echo") == 0
 
 
+def test_what_a_url_says_besides_changes_no_rule_of_ours(redis, redis_url, sidekick_settings):
+    sidekick_settings(REDIS=f"{redis_url}?decode_responses=True&socket_timeout=0.01&max_connections=1")
+
+    with running(child("high", "low")):
+        EchoJob.set(queue="low").perform_later(1)
+        wait_until(lambda: redis.llen("echo"), "the job")
+
+
 @pytest.mark.parametrize("place", ["nowhere", "default"])
 def test_an_alias_that_is_no_redis_is_said_so(settings, place):
     settings.SIDEKICK = {"REDIS": place}

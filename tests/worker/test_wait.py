@@ -12,6 +12,7 @@ import redis as redis_py
 from django_sidekick.broker import scripts, waiting
 from django_sidekick.broker.ownership import Ownership
 from django_sidekick.broker.waiting import BLOCK_S
+from django_sidekick.conf import MOST_QUEUES
 from django_sidekick.exceptions import Fenced
 from tests.app.jobs import EchoJob
 from tests.conftest import wait_until
@@ -183,6 +184,14 @@ def test_whose_jobs_were_taken_over_gets_none_by_a_wait(redis, own):
         own.wait_for_work([0, 1])
     assert held(redis, own) == {}
     assert redis.lrange(own._wake_keys[1], 0, -1) == [b"job"]
+
+
+def test_as_many_queues_as_a_worker_may_read_are_all_waited_for(redis):
+    """redis-py's pools hold 100 connections, unless they are told otherwise."""
+    with running(child(*(f"queue-{number}" for number in range(MOST_QUEUES)))):
+        wait_until(lambda: len(blocked(redis)) == MOST_QUEUES, "all waits")
+        EchoJob.set(queue="queue-200").perform_later(1)
+        wait_until(lambda: redis.llen("echo"), "the job")
 
 
 def test_an_emptied_server_loses_no_job_that_comes_afterwards(redis):
