@@ -117,8 +117,10 @@ def build_settings(given: Any) -> Settings:
 
 
 def is_queue_name(value: Any) -> bool:
-    """Tell whether a queue may be called so: a text that `-q NAME,WEIGHT` and a list of names, a line each, can hold."""
-    return isinstance(value, str) and value.strip() == value != "" and not {",", "\n", "\r"} & set(value)
+    """Tell whether a queue may be called so: a text that `-q NAME,WEIGHT`, a list of names, a line each, and UTF-8 can hold."""
+    if not isinstance(value, str) or value.strip() != value or {",", "\n", "\r"} & set(value):
+        return False
+    return value.encode(errors="ignore").decode() == value != ""
 
 
 def _runtime_dir() -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -58,4 +58,4 @@ def epoch_s(moment: Any, path: str) -> float:
                 value=moment,
             )
         moment = timezone.make_aware(moment)
-    return float(moment.astimezone(UTC).timestamp())
+    return float(moment.timestamp())

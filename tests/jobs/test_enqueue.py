@@ -7,7 +7,7 @@ import logging
 import re
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from django.db import transaction
@@ -121,6 +121,7 @@ def test_fields_of_ones_own_override_nothing(redis, fields):
         (lambda: push("X", (i for i in range(3))), "args"),
         (lambda: push("X", b"abc"), "args"),
         (lambda: push("X", [1], queue=""), "queue"),
+        (lambda: push("X", [1], queue="\ud800"), "queue"),
         (lambda: push("X", [1], jid=5), "jid"),
         (lambda: push("X", [1], at=datetime(2030, 1, 1)), "at"),
         (lambda: push("X", [1], at=5), "at"),
@@ -233,6 +234,14 @@ def test_a_time_that_is_past_goes_straight_to_its_queue(redis):
 
     assert len(queued(redis)) == 1
     assert redis.exists("schedule") == 0
+
+
+def test_the_ends_of_the_calendar_are_times_too(redis):
+    NoopJob.set(wait_until=datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))).perform_later()
+    NoopJob.set(wait_until=datetime.max.replace(tzinfo=timezone(-timedelta(hours=12)))).perform_later()
+
+    assert len(queued(redis)) == 1
+    assert scheduled(redis)[0][1] == 253402344000.0
 
 
 @override_settings(USE_TZ=False, TIME_ZONE="Asia/Ho_Chi_Minh")
