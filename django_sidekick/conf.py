@@ -214,7 +214,7 @@ def _redis(value: Any) -> str | tuple[str, ...] | None:
 def _directory(value: Any) -> Path:
     if not isinstance(value, str | os.PathLike):
         raise TypeError("must be a path")
-    return Path(value)
+    return Path(value).absolute()  # a job may change the working directory
 
 
 def _queues(value: Any) -> tuple[tuple[str, int], ...]:

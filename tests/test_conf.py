@@ -109,3 +109,8 @@ def test_settings_follow_an_override(settings):
     settings.SIDEKICK = {"CONCURRENCY": 3}
 
     assert get_settings().concurrency == 3
+
+
+def test_a_folder_stays_where_it_was_though_a_job_changes_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert build_settings({"RUNTIME_DIR": "run"}).runtime_dir == tmp_path / "run"
