@@ -172,12 +172,14 @@ def make_directory(path: Path) -> None:
 
 
 def is_held(path: Path) -> bool:
-    """Tell whether a living process holds this journal. Raise FileNotFoundError if there is none."""
-    with path.open("rb") as file:
-        try:
+    """Tell whether a living process holds this journal; nobody holds one that is gone."""
+    try:
+        with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
     return False
 
 

@@ -22,7 +22,6 @@ from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.wire.outcome import Delivery, Outcome, queue_index
 from django_sidekick.worker import journal
 from django_sidekick.worker.blame import Blame, with_event
-from django_sidekick.worker.display import pid_of
 from django_sidekick.worker.intake import Intake
 from django_sidekick.worker.journal import Entries
 from django_sidekick.worker.strays import Strays, payload_of
@@ -86,7 +85,7 @@ class TakeOver:
         if identity not in self._read and path.exists():
             entries = journal.read(path)
             settled = self._settle_finished(identity, queues, entries)
-            if blame and (certain or not _is_alive(identity)):
+            if blame and (certain or not journal.is_held(path)):  # else it is stopped, not dead
                 buried = self._judge(identity, queues, entries)
         self._read.add(identity)  # once, however many slices
         recovered = self._owners.recover(identity, certain=certain)
@@ -220,14 +219,3 @@ def sweep_journals(runtime_dir: Path, is_known: Callable[[str], bool]) -> None:
             is_old = time.time() - path.stat().st_mtime > OLD_JOURNAL_S
             if is_old and not is_known(path.name.removesuffix(".journal")):
                 path.unlink()
-
-
-def _is_alive(identity: str) -> bool:
-    """Tell whether a process of this machine, as its journal is here, still runs: stopped, not dead."""
-    try:
-        os.kill(pid_of(identity), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

@@ -312,11 +312,25 @@ class TestPoison:
     def test_a_stopped_process_blames_nobody(self, redis, in_force, take_over):
         NoopJob.perform_later()
         for _ in range(4):
-            stopped = Dead(in_force, pid=os.getpid())
+            stopped = Dead(in_force)
+            fcntl.flock(stopped.journal._file, fcntl.LOCK_SH)
             (delivery,) = stopped.fetch(1)
             stopped.journal.tags[0] = delivery.tag
             redis.zadd("sk:owners", {stopped.own.identity: 1})
             assert take_over.slice(stopped.own.identity).buried == 0
+
+    def test_a_dead_process_blames_though_its_number_is_in_use_again(self, redis, in_force, take_over):
+        """As in a container that is started anew."""
+        NoopJob.perform_later()
+        buried = []
+        for _ in range(3):
+            dead = Dead(in_force, pid=os.getpid())
+            (delivery,) = dead.fetch(1)
+            dead.journal.tags[0] = delivery.tag
+            redis.zadd("sk:owners", {dead.own.identity: 1})
+            buried.append(take_over.slice(dead.own.identity).buried)
+
+        assert buried == [0, 0, 1]
 
     def test_where_suspects_can_be_run_apart_they_are_and_only_one_that_dies_alone_is_buried(self, redis, in_force, owners):
         take_over = TakeOver(owners, in_force, events_of, ["default"])
