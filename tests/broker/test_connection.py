@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis as redis_py
 
 from django_sidekick.broker import connection
 from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ConfigurationError, EnqueueError
 from tests.app.jobs import EchoJob, FailJob, NoopJob
-from tests.conftest import RedisServer, wait_until
+from tests.conftest import RedisServer, redis_binary, wait_until
 from tests.settings import free_port
 from tests.workers import child, running
 
@@ -123,8 +124,6 @@ def test_the_first_refused_push_starts_a_server_in_development(tmp_path, monkeyp
 
 def test_a_server_that_has_become_a_replica_is_left(settings, tmp_path):
     """After a failover behind one name: the old server answers on, and only new connections lead to the new one."""
-    import redis as redis_py
-
     place, new_place = tmp_path / "redis.sock", tmp_path / "new.sock"
     old, new = RedisServer("--unixsocket", str(place)), RedisServer("--unixsocket", str(new_place))
     raw, raw_new = redis_py.Redis(port=old.port), redis_py.Redis(port=new.port)
@@ -143,10 +142,62 @@ def test_a_server_that_has_become_a_replica_is_left(settings, tmp_path):
         new.close()
 
 
+@pytest.fixture
+def sentinel(tmp_path):
+    """A server, its replica, and a sentinel that looks after them: (server, replica, the sentinel's port)."""
+    server, port = RedisServer(), free_port()
+    replica = RedisServer("--replicaof", "127.0.0.1", str(server.port))
+    file = tmp_path / "sentinel.conf"
+    lines = (f"port {port}", f"sentinel monitor jobs 127.0.0.1 {server.port} 1", "sentinel down-after-milliseconds jobs 500")
+    file.write_text("\n".join((*lines, f"dir {tmp_path}")))
+    process = subprocess.Popen([redis_binary(), str(file), "--sentinel"], stdout=subprocess.DEVNULL)
+    raw = redis_py.Redis(port=port)
+    try:
+        wait_until(lambda: knows_a_replica(raw), "the sentinel to know the replica")
+        yield server, replica, port
+    finally:
+        process.kill()
+        process.wait()
+        server.close()
+        replica.close()
+
+
+def knows_a_replica(raw):
+    try:
+        return [known for known in raw.sentinel_slaves("jobs") if known["master-link-status"] == "ok"]
+    except redis_py.RedisError:
+        return None
+
+
+def test_sentinels_say_who_the_server_is(settings, sentinel):
+    server, replica, port = sentinel
+    settings.DJANGO_REDIS_CONNECTION_FACTORY = "django_redis.pool.SentinelConnectionFactory"
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        "jobs": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": "redis://jobs/0",
+            "OPTIONS": {
+                "CLIENT_CLASS": "django_redis.client.SentinelClient",
+                "SENTINELS": [("127.0.0.1", port)],
+                "CONNECTION_POOL_CLASS": "redis.sentinel.SentinelConnectionPool",
+            },
+        },
+    }
+    settings.SIDEKICK = {"REDIS": "jobs", "ENQUEUE_TIMEOUT": 15}
+    raw = redis_py.Redis(port=replica.port)
+    with running(child()) as worker:
+        NoopJob.perform_later("before")
+        wait_until(lambda: worker.intake.done == 1 and worker.intake.is_idle(), "the job before")
+        server.stop()
+        NoopJob.perform_later("behind")
+        wait_until(lambda: worker.intake.done == 2 and worker.intake.is_idle(), "the job behind")
+        assert raw.zscore("sk:owners", worker.ownership.identity)
+        assert not raw.exists("queue:default")
+
+
 def test_a_server_out_of_memory_is_emptied_by_its_workers(settings):
     """Only what leaves makes room. One that begins now, what is due, what fails: nothing of it waits for room."""
-    import redis as redis_py
-
     server = RedisServer()
     raw = redis_py.Redis(port=server.port)
     try:
