@@ -229,6 +229,17 @@ def test_waits_go_to_the_schedule(redis):
     assert "at" not in first
 
 
+def test_large_texts_go_in_smaller_slices(redis, monkeypatch):
+    monkeypatch.setattr(slices, "SLICE_BYTES", 1200)
+    redis.config_resetstat()
+    NoopJob.perform_bulk([("x" * 500,)] * 5)
+
+    assert len(queued(redis)) == 5
+    assert redis.info("commandstats")["cmdstat_lpush"]["calls"] == 5
+    NoopJob.perform_bulk([("x" * 5000,)])
+    assert len(queued(redis)) == 6
+
+
 def test_a_time_that_is_past_goes_straight_to_its_queue(redis):
     NoopJob.set(wait_until=datetime(2020, 1, 1, tzinfo=UTC)).perform_later()
 
