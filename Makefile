@@ -34,6 +34,7 @@ crash: setup ## Kill, cut and flood: the tests that need real time (about 4 minu
 
 lint: setup ## Check the code's form
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet django_sidekick
 
 types: setup ## Check the types, strictly
 	$(BIN)/mypy

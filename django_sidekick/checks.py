@@ -31,9 +31,7 @@ TAG = "sidekick"
 
 
 @register(TAG)
-def check_sidekick(
-    app_configs: Sequence[AppConfig] | None = None, **_: Any
-) -> list[CheckMessage]:
+def check_sidekick(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[CheckMessage]:
     """Check settings, paths, job classes and commands. Opens no connection."""
     try:
         settings = get_settings()
@@ -64,9 +62,7 @@ def server_messages() -> list[CheckMessage]:
     if found is None:
         return messages
     if found.version < (6, 2):
-        messages.append(
-            Error(f"Redis {found.version_text} is too old: 6.2 is needed.", id="sidekick.E003")
-        )
+        messages.append(Error(f"Redis {found.version_text} is too old: 6.2 is needed.", id="sidekick.E003"))
     if found.policy not in ("", "noeviction"):
         messages.append(
             Warning(

@@ -34,9 +34,7 @@ def checked_wait_s(wait: Any) -> float:
     """Return the seconds of a wait, a timedelta or a number. Raise ArgumentError for anything else, and below 0."""
     seconds = wait.total_seconds() if isinstance(wait, timedelta) else wait
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e10:
-        raise ArgumentError(
-            f"wait must be a timedelta or seconds from 0, not {wait!r}.", path="wait", value=wait
-        )
+        raise ArgumentError(f"wait must be a timedelta or seconds from 0, not {wait!r}.", path="wait", value=wait)
     return float(seconds)
 
 
@@ -79,7 +77,9 @@ class BrokerUnavailable(SidekickError):
     `reason`: in the words of the server or of the connection; `where`: the address that is away. Either may be unknown.
     """
 
-    def __init__(self, message: str = "Redis is away, or refuses for good.", *, reason: str = "", where: str = "") -> None:
+    def __init__(
+        self, message: str = "Redis is away, or refuses for good.", *, reason: str = "", where: str = ""
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.where = where
@@ -129,9 +129,7 @@ class Retry(Exception):
 
     wait_s: float | None = None
 
-    def __init__(
-        self, message: str = "asked for a retry", *, wait: timedelta | float | None = None
-    ) -> None:
+    def __init__(self, message: str = "asked for a retry", *, wait: timedelta | float | None = None) -> None:
         super().__init__(message)
         self.wait_s = None if wait is None else checked_wait_s(wait)
 

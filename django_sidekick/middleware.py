@@ -46,7 +46,11 @@ def _around(handler: Handler, layer: Layer) -> Handler:
 def _only_makes_something(function: Any, *, may_await: bool) -> bool:
     """Tell whether a call does nothing but return what is still to be run, while the caller takes it for the result."""
     for one in (function, getattr(function, "__call__", None)):  # noqa: B004 of an instance, what its class says
-        if inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) or (iscoroutinefunction(one) and not may_await):
+        if (
+            inspect.isgeneratorfunction(one)
+            or inspect.isasyncgenfunction(one)
+            or (iscoroutinefunction(one) and not may_await)
+        ):
             return True
     return False
 

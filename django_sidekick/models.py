@@ -51,9 +51,7 @@ class JobRecordQuerySet(models.QuerySet["JobRecord"]):
 
     def failed(self) -> JobRecordQuerySet:
         """Return what failed and is gone, was buried, or waits for its next try."""
-        return self.filter(
-            state__in=(JobRecord.State.FAILED, JobRecord.State.DEAD, JobRecord.State.RETRY)
-        )
+        return self.filter(state__in=(JobRecord.State.FAILED, JobRecord.State.DEAD, JobRecord.State.RETRY))
 
     def dead(self) -> JobRecordQuerySet:
         """Return what was buried."""
@@ -140,9 +138,7 @@ class JobRecord(models.Model):
 class JobAttempt(models.Model):
     """One failed run; or the success after failures, without an error."""
 
-    record = models.ForeignKey(
-        JobRecord, models.CASCADE, related_name="attempt_set", db_constraint=False
-    )
+    record = models.ForeignKey(JobRecord, models.CASCADE, related_name="attempt_set", db_constraint=False)
     number = models.PositiveIntegerField(_("run"))
     error_class = models.CharField(_("error"), max_length=255, blank=True, default="")
     error_message = models.TextField(_("message"), blank=True, default="")

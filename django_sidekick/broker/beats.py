@@ -93,9 +93,7 @@ class ProcessBeat:
         if len(pipeline):
             pipeline.execute()
 
-    def _add_metrics(
-        self, pipeline: Any, job_class: str, values: Sequence[float], now: datetime
-    ) -> None:
+    def _add_metrics(self, pipeline: Any, job_class: str, values: Sequence[float], now: datetime) -> None:
         """Failed runs are counted and not timed (Sidekiq 8.1, `metrics/tracking.rb`)."""
         minute = f"{now:%y%m%d}|{now.hour}:{now:%M}"
         processed, failed, run_time_s, *histogram = values

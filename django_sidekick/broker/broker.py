@@ -45,9 +45,7 @@ class Broker:
         self._token_count = itertools.count()
         self._token_ttl_s = int(settings.enqueue_timeout_s * 2) + 10
 
-    def push(
-        self, jobs: Sequence[Push], *, deadline: float | None = None, events: Sequence[bytes] = ()
-    ) -> None:
+    def push(self, jobs: Sequence[Push], *, deadline: float | None = None, events: Sequence[bytes] = ()) -> None:
         """Put the jobs on their queues and into the schedule: all of them or none, each once.
 
         `events`: blobs that the stream gets in the same step, if it has room.
@@ -117,7 +115,11 @@ class Broker:
 def run(client: Client | DirectConnection | DirectPool, name: str, keys: Sequence[str], words: Words) -> Any:
     """Run a script by its SHA, sending its text only when the server does not know it. One round trip."""
     script = scripts.load(name)
-    execute = client.execute_command if isinstance(client, DirectConnection | DirectPool) else partial(connection.call, client)
+    execute = (
+        client.execute_command
+        if isinstance(client, DirectConnection | DirectPool)
+        else partial(connection.call, client)
+    )
     try:
         return execute("EVALSHA", script.sha, len(keys), *keys, *words)
     except redis.exceptions.NoScriptError:

@@ -35,7 +35,9 @@ Pool: TypeAlias = Any
 """A redis.ConnectionPool or SentinelConnectionPool, for the same reason."""
 
 
-_WANTS_COMMAND_NAME = signature(redis.ConnectionPool.get_connection).parameters["command_name"].default is Parameter.empty
+_WANTS_COMMAND_NAME = (
+    signature(redis.ConnectionPool.get_connection).parameters["command_name"].default is Parameter.empty
+)
 """Whether redis-py's pool, as of version 5.0, wants to be told for which command a connection is taken."""
 
 _POOLS_OWN_OPTIONS = ("maint_", "orig_", "event_dispatcher", "connection_pool")
@@ -178,7 +180,9 @@ def call(client: Client, *words: Any) -> Any:
 
 def is_demoted(error: Exception) -> bool:
     """Tell whether the server only reads: behind the same name there may be another one by now, for new connections."""
-    return isinstance(error, redis.ResponseError) and (isinstance(error, redis.exceptions.ReadOnlyError) or "READONLY" in str(error))
+    return isinstance(error, redis.ResponseError) and (
+        isinstance(error, redis.exceptions.ReadOnlyError) or "READONLY" in str(error)
+    )
 
 
 def leave_demoted(client: Client, error: Exception) -> None:
@@ -265,7 +269,5 @@ def _pool_of_alias(alias: str, options: dict[str, Any]) -> Pool:
     kwargs = {**kept, **options}
     if isinstance(shared, SentinelConnectionPool):
         make: Any = SentinelConnectionPool
-        return make(
-            shared.service_name, shared.sentinel_manager, is_master=shared.is_master, **kwargs
-        )
+        return make(shared.service_name, shared.sentinel_manager, is_master=shared.is_master, **kwargs)
     return redis.ConnectionPool(connection_class=shared.connection_class, **kwargs)

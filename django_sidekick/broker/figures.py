@@ -51,8 +51,7 @@ def days(keys: Keys, today: date, how_many: int) -> Question:
     """Ask for the last Days up to the UTC day `today`, the oldest first, in one round trip."""
     listed = [today - timedelta(days=back) for back in reversed(range(how_many))]
     replies = yield [
-        ("MGET", *(keys.stat(name, f"{day:%Y-%m-%d}") for day in listed))
-        for name in ("processed", "failed")
+        ("MGET", *(keys.stat(name, f"{day:%Y-%m-%d}") for day in listed)) for name in ("processed", "failed")
     ]
     processed, failed = (r if isinstance(r, list) else [None] * how_many for r in replies)
     return [Day(*each) for each in zip(listed, map(count, processed), map(count, failed), strict=True)]

@@ -116,11 +116,7 @@ def work(keys: Keys, identity: str = "") -> Question:
         ("EVAL", scripts.load("work").text, len(lists), *lists, MOST_LISTED),
     ]
     total, *entries = replies[-1] if isinstance(replies[-1], list) else [0]
-    running = [
-        _running(name, *entry)
-        for name, flat in zip(asked, entries, strict=False)
-        for entry in pairs_in(flat)
-    ]
+    running = [_running(name, *entry) for name, flat in zip(asked, entries, strict=False) for entry in pairs_in(flat)]
     running.sort(key=lambda job: (math.inf if job.since_s is None else job.since_s, job.thread))
     return Work(described(names, replies[:-1]), running, total, len(everyone))
 

@@ -92,9 +92,7 @@ class Inspector:
         if found is None or found.kind not in {"retry", "dead", "schedule"}:
             return False
         is_failure = found.kind != "schedule"
-        return self._move(
-            found, self._hand().to_queue(found.raw, found.payload, is_failure=is_failure)
-        )
+        return self._move(found, self._hand().to_queue(found.raw, found.payload, is_failure=is_failure))
 
     def kill(self, job: str | Location) -> bool:
         """Move a job from retry, the schedule or its queue to the dead set. Return False if it is in none.

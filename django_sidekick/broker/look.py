@@ -103,9 +103,7 @@ def answer(client: connection.Client, question: Question) -> Any:
         return end.value
 
 
-def _piped(
-    client: connection.Client, commands: Sequence[Command], *, transaction: bool = False
-) -> list[Any]:
+def _piped(client: connection.Client, commands: Sequence[Command], *, transaction: bool = False) -> list[Any]:
     """Return the replies to all, in one round trip. Errors stand among them; in a transaction the first one is raised.
 
     Names that are no UTF-8 are sent as the bytes that they came as. So are the commands: redis-py changes no reply

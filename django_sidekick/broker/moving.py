@@ -109,9 +109,7 @@ class Mover:
     The blob is written in the step that moves; where the stream is full, its events are counted as dropped.
     """
 
-    def __init__(
-        self, settings: Settings, keys: Keys, run: Run, event_of: EventOf = no_event
-    ) -> None:
+    def __init__(self, settings: Settings, keys: Keys, run: Run, event_of: EventOf = no_event) -> None:
         self._settings = settings
         self._keys = keys
         self._run = run

@@ -93,9 +93,7 @@ class Ownership:
 
     def renew(self) -> None:
         """Extend the lease by 15 s of Redis' clock. Raise Fenced if the jobs were taken over."""
-        self._run(
-            self.client, "renew", [self.keys.owners, self.inflight], [self.identity, LEASE_S]
-        )
+        self._run(self.client, "renew", [self.keys.owners, self.inflight], [self.identity, LEASE_S])
 
     def fetch(
         self, order: Sequence[int], wanted: int, finished: Sequence[Outcome], events: bytes = b"", identity: str = ""
@@ -113,9 +111,7 @@ class Ownership:
         self.wait.settled()
         return self._batch(reply)
 
-    def wait_for_work(
-        self, order: Sequence[int], timeout_s: float = BLOCK_S, identity: str = ""
-    ) -> list[Delivery]:
+    def wait_for_work(self, order: Sequence[int], timeout_s: float = BLOCK_S, identity: str = "") -> list[Delivery]:
         """Return the job of the first of these queues that has one, or nothing in time: one round trip. Leader only.
 
         Queues that the last fetch found paused are not waited for: it finds out when they go on. Where several
@@ -124,7 +120,9 @@ class Ownership:
         indexes = [index for index in order if index not in self._paused]
         if self._is_throttled:
             timeout_s = min(timeout_s, THROTTLED_S)
-        answers = self.patience.call(lambda: self.wait.wait(indexes, timeout_s, partial(self._adoption, identity=identity)))
+        answers = self.patience.call(
+            lambda: self.wait.wait(indexes, timeout_s, partial(self._adoption, identity=identity))
+        )
         refused = [answer.reply for answer in answers if isinstance(answer.reply, redis.ResponseError)]
         if any(map(is_fenced, refused)):
             raise Fenced from refused[0]
@@ -171,9 +169,7 @@ class Ownership:
     def give_back(self, deliveries: Sequence[Delivery]) -> int:
         """Return jobs to the front of their queues, in their old order. Return how many were still held."""
         tags = sorted((delivery.tag for delivery in deliveries), reverse=True)
-        return int(
-            self._run(self.client, "give_back", [self.inflight, self.keys.dead, *self._queue_keys], tags)
-        )
+        return int(self._run(self.client, "give_back", [self.inflight, self.keys.dead, *self._queue_keys], tags))
 
     def held_tags(self) -> set[int]:
         """Return the tags of all that Redis holds for us."""

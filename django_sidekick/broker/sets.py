@@ -82,9 +82,7 @@ def next_size(members: Iterable[Member], most: int, size_bytes: int = SLICE_BYTE
     return max(1, min(most, size_bytes * len(sizes) // max(sum(sizes), 1)))
 
 
-def ahead(
-    key: str, place: Place, until: float, size: int, *, newest_first: bool = False
-) -> Question:
+def ahead(key: str, place: Place, until: float, size: int, *, newest_first: bool = False) -> Question:
     """Ask for the members, lowest score first, that a walk has not come to yet, up to the score `until`.
 
     `newest_first`: highest score first, down to `until`.
@@ -152,18 +150,13 @@ def members_in(reply: Any) -> tuple[Member, ...]:
     flat: list[Any] = []
     for item in reply:
         flat += item if isinstance(item, list | tuple) else (item,)
-    return tuple(
-        Member(raw, float(score)) for raw, score in zip(flat[::2], flat[1::2], strict=True)
-    )
+    return tuple(Member(raw, float(score)) for raw, score in zip(flat[::2], flat[1::2], strict=True))
 
 
 def _by_digest(look: Look, key: str, digests: dict[float, set[str]]) -> list[Member]:
     found: list[Member] = []
     for first in range(0, MOST_SEARCHED, MOST_READ):
-        asked = {
-            str(number): ahead(key, Place(score, first), score, MOST_READ)
-            for number, score in enumerate(digests)
-        }
+        asked = {str(number): ahead(key, Place(score, first), score, MOST_READ) for number, score in enumerate(digests)}
         answers = look.ask(asked)
         for members, score in zip(answers.values(), list(digests), strict=True):
             hits = [member for member in members if digest(member.raw) in digests[score]]

@@ -72,9 +72,7 @@ class QueueWait:
         """Whether the server may still put a job aside for us: a wait is open, or was cut off lately."""
         return self._is_open or time.monotonic() < self._served_until
 
-    def wait(
-        self, indexes: Sequence[int], timeout_s: float, then: Callable[[int], Sequence[Any]]
-    ) -> list[Answer]:
+    def wait(self, indexes: Sequence[int], timeout_s: float, then: Callable[[int], Sequence[Any]]) -> list[Answer]:
         """Return when one of these queues had a job, in time, or when called off. Raise redis-py's errors.
 
         A connection that is cut, or cannot be made, is one answer that says nothing: what the server has done is to be
@@ -145,9 +143,7 @@ class QueueWait:
             self._pool.release(link)
         self._control.connection_pool.disconnect()
 
-    def _arm(
-        self, indexes: Sequence[int], timeout_s: float, then: Callable[[int], Sequence[Any]]
-    ) -> dict[int, int]:
+    def _arm(self, indexes: Sequence[int], timeout_s: float, then: Callable[[int], Sequence[Any]]) -> dict[int, int]:
         """Send the waits and what stands behind them. Return the queues' indexes by the sockets' numbers."""
         for index in indexes:
             if index not in self._connections:

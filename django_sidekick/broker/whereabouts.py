@@ -60,9 +60,7 @@ class Found(NamedTuple):
     gaps: tuple[Gap, ...]
 
 
-def seek(
-    keys: Keys, jids: Iterable[str], *, within_s: float | None = None, most: int = MOST_SEARCHED
-) -> Question:
+def seek(keys: Keys, jids: Iterable[str], *, within_s: float | None = None, most: int = MOST_SEARCHED) -> Question:
     """Ask where jobs are; the answer is Found. Slices of at most about 1 MB; a key of another type is passed over.
 
     Bounded: the newest `most` members of each queue and set, and no further slice after `within_s`. A job that

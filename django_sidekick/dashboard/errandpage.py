@@ -90,6 +90,4 @@ class ErrandPage(LivePage):
             "said": said,
             "trouble": trouble,
         }
-        return TemplateResponse(
-            self.request, "django_sidekick/progress.html", {**self.frame(), **context}
-        )
+        return TemplateResponse(self.request, "django_sidekick/progress.html", {**self.frame(), **context})

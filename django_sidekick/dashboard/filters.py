@@ -46,11 +46,7 @@ class Filter(NamedTuple):
         """Return what is asked for beside `q`: name and value in the URL, words, and the URL without it."""
         words = {"class": _("class %s"), "queue": _("queue %s"), "error": _("error %s")}
         values = zip(words, self[1:], strict=True)
-        return [
-            (name, value, words[name] % value, self.url(**{name: ""}))
-            for name, value in values
-            if value
-        ]
+        return [(name, value, words[name] % value, self.url(**{name: ""})) for name, value in values if value]
 
     def url(self, **fields: str) -> str:
         """Return the URL of a list with this filter, some of its fields changed."""

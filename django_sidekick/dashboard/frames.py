@@ -35,7 +35,7 @@ def of_python(text: str) -> Trace:
         if (match := _FRAME.match(line)) and not is_foreign(match["file"]):
             code = lines[number + 1].strip() if number + 1 < len(lines) else ""
             place = f"{match['file']}:{match['line']} {match['name']}"
-            own.append(Frame(place, "" if code.startswith("File \"") else code))
+            own.append(Frame(place, "" if code.startswith('File "') else code))
     return Trace(tuple(reversed(own[-MOST_FRAMES:])), text)
 
 

@@ -145,9 +145,7 @@ class JobPage(LivePage):
 
     def _run_again(self, act: Act) -> None:
         look = get_look()
-        found: Found = look.ask(
-            {"found": seek(look.keys, [self.jid], within_s=jobacts.SEARCH_S)}
-        )["found"]
+        found: Found = look.ask({"found": seek(look.keys, [self.jid], within_s=jobacts.SEARCH_S)})["found"]
         place = found.places.get(self.jid)
         record, _error = recall(lambda alias: find_record(alias, self.jid), None)
         if place and place.kind == "busy":

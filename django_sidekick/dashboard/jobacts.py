@@ -66,9 +66,7 @@ class Carried(NamedTuple):
     trouble: str
 
 
-def carry_out(
-    act: Act, jids: Sequence[str], at_s: float | None = None, asked_s: float | None = None
-) -> Carried:
+def carry_out(act: Act, jids: Sequence[str], at_s: float | None = None, asked_s: float | None = None) -> Carried:
     """Do retry_now, enqueue_now, kill, delete or reschedule to jobs, each where it is found; one atomic move each.
 
     A job that has moved meanwhile, or come to where it is after `asked_s`, is missed; done twice it changes nothing.

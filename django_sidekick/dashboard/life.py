@@ -48,9 +48,7 @@ def life(
     return [*moments, *_now(place), *_end(record, place)]
 
 
-def _tries(
-    record: JobRecord | None, attempts: Sequence[JobAttempt], job: Shown | None
-) -> list[Moment]:
+def _tries(record: JobRecord | None, attempts: Sequence[JobAttempt], job: Shown | None) -> list[Moment]:
     tries = [
         Moment(
             "try",
@@ -91,6 +89,4 @@ def _end(record: JobRecord | None, place: Location | None) -> list[Moment]:
     """The end that was recorded, unless the job is somewhere: then it has begun anew."""
     if record is None or place is not None or record.state not in ENDS:
         return []
-    return [
-        Moment("end", str(record.get_state_display()).capitalize(), moment(record.finished_at), record.error_class)
-    ]
+    return [Moment("end", str(record.get_state_display()).capitalize(), moment(record.finished_at), record.error_class)]

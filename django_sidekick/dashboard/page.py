@@ -82,10 +82,7 @@ class LivePage(View):
         """Show the page, or its live parts."""
         context = self.context()
         if "live" in request.GET:
-            parts = {
-                part: render_to_string(template, context, request)
-                for part, template in self.parts.items()
-            }
+            parts = {part: render_to_string(template, context, request) for part, template in self.parts.items()}
             return JsonResponse(
                 {
                     "numbers": context["numbers"],
@@ -110,18 +107,14 @@ class LivePage(View):
             messages.error(request, sentence(error))
             return self.back()
 
-    def confirm(
-        self, act: Act, what: str, count: int, *, note: str = "", **more: str
-    ) -> HttpResponse:
+    def confirm(self, act: Act, what: str, count: int, *, note: str = "", **more: str) -> HttpResponse:
         """Return the page that asks whether `count` of `what` are meant; its form repeats this POST with post=yes.
 
         `more` are further fields of that form; `note` says what will not be expected.
         """
         fields = [*repeated(self.request), *more.items()]
         context = {"act": act, "what": what, "count": count, "note": note, "fields": fields}
-        return TemplateResponse(
-            self.request, "django_sidekick/confirm.html", {**self.frame(), **context}
-        )
+        return TemplateResponse(self.request, "django_sidekick/confirm.html", {**self.frame(), **context})
 
     def back(self) -> HttpResponse:
         """Return to this page as it was seen, filters included."""

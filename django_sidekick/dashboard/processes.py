@@ -126,9 +126,7 @@ class ProcessesPage(ErrandPage):
 
     def _say_gone(self, gone: int) -> None:
         if gone:
-            said = ngettext(
-                "%s process was not there any more.", "%s processes were not there any more.", gone
-            )
+            said = ngettext("%s process was not there any more.", "%s processes were not there any more.", gone)
             messages.warning(self.request, said % figure(gone))
 
 

@@ -73,9 +73,7 @@ class QueuePage(QueueActs):
         """Return the rows that match, a page of them."""
         waiting: queues.Waiting = answers["waiting"]
         meant = Filter.of(self.request.GET)
-        rows = [
-            _row(n, t) for n, t in enumerate(waiting.texts, waiting.first) if meant.takes_text(t)
-        ]
+        rows = [_row(n, t) for n, t in enumerate(waiting.texts, waiting.first) if meant.takes_text(t)]
         listed = pages(self.request.GET, len(rows) if any(meant) else waiting.total)
         if any(meant):
             rows = rows[(listed.number - 1) * ROWS : listed.number * ROWS]
@@ -171,9 +169,7 @@ def _scope(waiting: queues.Waiting, rows: list[Row], matching: int | None) -> st
         return _("Jobs %(first)s to %(last)s of %(total)s, the next to run first") % words
     words = {"count": figure(matching), "looked": figure(len(waiting.texts)), "total": total}
     if len(waiting.texts) == waiting.total:
-        said = ngettext(
-            "%(count)s of %(total)s job matches.", "%(count)s of %(total)s jobs match.", waiting.total
-        )
+        said = ngettext("%(count)s of %(total)s job matches.", "%(count)s of %(total)s jobs match.", waiting.total)
         return said % words
     said = ngettext(
         "%(count)s job matches among the next %(looked)s to run, of %(total)s.",

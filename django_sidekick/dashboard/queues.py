@@ -81,9 +81,7 @@ class QueueActs(ErrandPage):
     def say_gone(self, gone: int) -> None:
         """Say how many of the jobs that were meant had been taken by then."""
         if gone > 0:
-            said = ngettext(
-                "%s job was not there any more.", "%s jobs were not there any more.", gone
-            )
+            said = ngettext("%s job was not there any more.", "%s jobs were not there any more.", gone)
             messages.warning(self.request, said % figure(gone))
 
     def _say_deleted(self, name: str, deleted: int) -> None:
@@ -107,11 +105,7 @@ class QueuesPage(QueueActs):
         """Ask for a page of the queues whose names have `?q=`."""
         query = self.query.casefold()
         asked = page_asked(self.request.GET)
-        return {
-            "listed": queues.queues(
-                get_look().keys, lambda name: query in text(name).casefold(), asked, ROWS
-            )
-        }
+        return {"listed": queues.queues(get_look().keys, lambda name: query in text(name).casefold(), asked, ROWS)}
 
     @property
     def query(self) -> str:

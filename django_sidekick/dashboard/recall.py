@@ -36,9 +36,9 @@ def recall(ask: Callable[[str], T], otherwise: T) -> tuple[T, str]:
 def why(error: Error, alias: str) -> str:
     """Return in a sentence why the history cannot be read."""
     if isinstance(error, ProgrammingError) or "no such table" in str(error):
-        return _(
-            "The history's tables are missing in the database “%(alias)s”: run manage.py migrate."
-        ) % {"alias": alias}
+        return _("The history's tables are missing in the database “%(alias)s”: run manage.py migrate.") % {
+            "alias": alias
+        }
     return _("The history in the database “%(alias)s” cannot be read: %(error)s") % {
         "alias": alias,
         "error": scrub(str(error))[:300],

@@ -197,6 +197,4 @@ def _done(act: Act, count: int) -> str:
         )
     if act.name == "delete":
         return ngettext("%(count)s job was deleted.", "%(count)s jobs were deleted.", count)
-    return ngettext(
-        "%(count)s job was put on its queue.", "%(count)s jobs were put on their queues.", count
-    )
+    return ngettext("%(count)s job was put on its queue.", "%(count)s jobs were put on their queues.", count)

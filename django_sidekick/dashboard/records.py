@@ -91,9 +91,7 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic a
         """Return the list that reads no more than its bounds."""
         return RecordList
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: Records, search_term: str
-    ) -> tuple[Records, bool]:
+    def get_search_results(self, request: HttpRequest, queryset: Records, search_term: str) -> tuple[Records, bool]:
         """Look for a jid, in a field of a project's own model; the list's search is RecordList's."""
         return of_jid(queryset, search_term) if search_term else queryset, False
 
@@ -131,9 +129,7 @@ class JobRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic a
             raise PermissionDenied
         return HttpResponseRedirect(self._url("sidekick_job", unquote(object_id)))
 
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: Any = None
-    ) -> HttpResponse:
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """Lead there too: what was done to a job is in its own story, which opens without the history."""
         return self.change_view(request, object_id)
 

@@ -90,9 +90,7 @@ class SetActs(ErrandPage):
 
     def _all(self, act: Act, at_s: float | None) -> HttpResponse | None:
         look, asked_s = get_look(), time.time()
-        total, until, place = measure(
-            look, self.key(look), self.meant, newest_first=self.newest_first
-        )
+        total, until, place = measure(look, self.key(look), self.meant, newest_first=self.newest_first)
         if not total:
             messages.warning(self.request, _("No job matches: nothing was done."))
             return None

@@ -176,15 +176,8 @@ def _all_label(shelf: Shelf, meant: Filter) -> str:
     if not any(meant):
         return ngettext("All: %(total)s job", "All: %(total)s jobs", shelf.total) % names
     if shelf.is_all:
-        return (
-            ngettext(
-                "All that match: %(count)s job", "All that match: %(count)s jobs", shelf.matching
-            )
-            % names
-        )
-    said = ngettext(
-        "All that match among the %(total)s job", "All that match among the %(total)s jobs", shelf.total
-    )
+        return ngettext("All that match: %(count)s job", "All that match: %(count)s jobs", shelf.matching) % names
+    said = ngettext("All that match among the %(total)s job", "All that match among the %(total)s jobs", shelf.total)
     return said % names
 
 

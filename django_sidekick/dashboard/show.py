@@ -99,9 +99,7 @@ def class_element(name: Any) -> str:
     if not modules:
         return last
     quiet = format_html_join("", "{}<wbr>", ((part,) for part in modules))
-    return format_html(
-        '<span title="{}"><span class="sk-module">{}</span>{}</span>', whole, quiet, last
-    )
+    return format_html('<span title="{}"><span class="sk-module">{}</span>{}</span>', whole, quiet, last)
 
 
 def time_element(value: Any) -> str:
@@ -177,9 +175,7 @@ def _number(value: float, decimals: int) -> str:
     decimal, grouping, thousand = map(
         formats.get_format, ("DECIMAL_SEPARATOR", "NUMBER_GROUPING", "THOUSAND_SEPARATOR")
     )
-    return numberformat.format(
-        round(value, decimals), decimal, decimals, grouping or 3, thousand, force_grouping=True
-    )
+    return numberformat.format(round(value, decimals), decimal, decimals, grouping or 3, thousand, force_grouping=True)
 
 
 def _in(span: float) -> str:
@@ -227,9 +223,7 @@ def _write(value: Any, pieces: list[str], most: int, depth: int) -> None:
         pieces.append(repr(value)[: most + 1])
 
 
-def _write_items(
-    value: Any, brackets: str, pieces: list[str], most: int, depth: int
-) -> None:
+def _write_items(value: Any, brackets: str, pieces: list[str], most: int, depth: int) -> None:
     pieces.append(brackets[0])
     for index, item in enumerate(value):
         if index:

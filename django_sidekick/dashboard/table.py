@@ -137,9 +137,7 @@ def by_time(rows: Records, column: str, value: str) -> Records:
 
 def beside(rows: Records, column: str, value: str) -> Records:
     """Return the rows with this value, looked at one by one: no other index may lure the planner out of the window."""
-    return rows.alias(**{f"{column}_seen": Coalesce(F(column), Value(""))}).filter(
-        **{f"{column}_seen": value}
-    )
+    return rows.alias(**{f"{column}_seen": Coalesce(F(column), Value(""))}).filter(**{f"{column}_seen": value})
 
 
 def is_indexed(column: str) -> bool:
@@ -154,7 +152,10 @@ def values_of(column: str, alias: str) -> list[str]:
         newest = rows.order_by("-changed_at")
         found = set(newest.values_list(column, flat=True)[:NEWEST])
         return sorted(value for value in found if value)[:MOST_VALUES]
-    if connection.vendor not in ("sqlite", "postgresql"):  # MariaDB steps by itself; the walk would read all of its index
+    if connection.vendor not in (
+        "sqlite",
+        "postgresql",
+    ):  # MariaDB steps by itself; the walk would read all of its index
         known = rows.exclude(**{column: ""}).order_by(column).values_list(column, flat=True)
         return list(known.distinct()[:MOST_VALUES])
     quote = connection.ops.quote_name

@@ -52,7 +52,6 @@ PAGES: tuple[tuple[str, type[LivePage]], ...] = (
 def urls(site: AdminSite, entry: str) -> list[URLPattern]:
     """Return the pages' URLs for one admin site; the overview also answers to `entry`, the index's link."""
     patterns = [
-        path(route, site.admin_view(page.as_view(site=site)), name=f"sidekick_{page.name}")
-        for route, page in PAGES
+        path(route, site.admin_view(page.as_view(site=site)), name=f"sidekick_{page.name}") for route, page in PAGES
     ]
     return [*patterns, path("", patterns[0].callback, name=entry)]

@@ -17,7 +17,9 @@ from django_sidekick.wire.payload import as_text
 
 REDACTED = "[redacted]"
 UNFIT = re.compile("[\0\ud800-\udfff]")
-_MOST_DIGITS = min(sys.get_int_max_str_digits() or sys.int_info.default_max_str_digits, sys.int_info.default_max_str_digits)
+_MOST_DIGITS = min(
+    sys.get_int_max_str_digits() or sys.int_info.default_max_str_digits, sys.int_info.default_max_str_digits
+)
 _SHORT = 2 * DEEPEST
 """Characters of a text that can hold neither: of each list, two are its brackets."""
 _LONG_NUMBER = re.compile(rf"\d{{{_MOST_DIGITS + 1}}}")

@@ -201,4 +201,6 @@ class Recorder:
     def _on_junk(self, reason: str) -> None:
         self.junk += 1
         if self.junk == 1:
-            logger.warning("An event has no place in the history, and others of its kind will not be told of: %s", reason)
+            logger.warning(
+                "An event has no place in the history, and others of its kind will not be told of: %s", reason
+            )

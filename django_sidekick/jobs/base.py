@@ -127,8 +127,7 @@ class BaseJob:
         each within so long from now. Arguments are all checked before the first is pushed.
         """
         listed = [
-            call if type(call) is tuple else tuple(_listed(call, f"calls[{index}]"))
-            for index, call in enumerate(calls)
+            call if type(call) is tuple else tuple(_listed(call, f"calls[{index}]")) for index, call in enumerate(calls)
         ]
         return enqueue_bulk(with_defaults(cls), listed, moments_s(at, spread, len(listed)))
 

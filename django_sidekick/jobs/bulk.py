@@ -21,9 +21,7 @@ from django_sidekick.wire.payload import new_jids, timestamp
 Calls = Sequence[tuple[Any, ...]]
 
 
-def enqueue_bulk(
-    configured: Configured[..., Any], calls: Calls, moments_s: Sequence[float | None]
-) -> list[str]:
+def enqueue_bulk(configured: Configured[..., Any], calls: Calls, moments_s: Sequence[float | None]) -> list[str]:
     """Enqueue one job for each call, due at its moment; return their jids in that order.
 
     Pushed straight where nothing asks for single jobs: no middleware that they pass, no queue to be asked for,

@@ -42,18 +42,14 @@ class HasPerform(Protocol[P, R_co]):
 class PerformLater:
     """`perform_later` with the signature of the class' own `perform`."""
 
-    def __get__(
-        self, instance: object, owner: Callable[[], HasPerform[P, Any]]
-    ) -> Callable[P, EnqueuedJob]:
+    def __get__(self, instance: object, owner: Callable[[], HasPerform[P, Any]]) -> Callable[P, EnqueuedJob]:
         return with_defaults(owner).perform_later
 
 
 class APerformLater:
     """`aperform_later`, the same for coroutines."""
 
-    def __get__(
-        self, instance: object, owner: Callable[[], HasPerform[P, Any]]
-    ) -> Callable[P, Awaitable[EnqueuedJob]]:
+    def __get__(self, instance: object, owner: Callable[[], HasPerform[P, Any]]) -> Callable[P, Awaitable[EnqueuedJob]]:
         return with_defaults(owner).aperform_later
 
 
@@ -66,9 +62,7 @@ class PerformNow:
     ) -> Callable[P, R]: ...
 
     @overload
-    def __get__(
-        self, instance: object, owner: Callable[[], HasPerform[P, R_co]]
-    ) -> Callable[P, R_co]: ...
+    def __get__(self, instance: object, owner: Callable[[], HasPerform[P, R_co]]) -> Callable[P, R_co]: ...
 
     def __get__(self, instance: object, owner: Any) -> Any:
         return with_defaults(owner).perform_now
@@ -77,18 +71,14 @@ class PerformNow:
 class Prepare:
     """`prepare`: a request for perform_all_later()."""
 
-    def __get__(
-        self, instance: object, owner: Callable[[], HasPerform[P, Any]]
-    ) -> Callable[P, Request]:
+    def __get__(self, instance: object, owner: Callable[[], HasPerform[P, Any]]) -> Callable[P, Request]:
         return with_defaults(owner).prepare
 
 
 class SetOptions:
     """`set(**options)`: the same verbs, with other options for this call."""
 
-    def __get__(
-        self, instance: object, owner: Callable[[], HasPerform[P, R_co]]
-    ) -> SetCall[P, R_co]:
+    def __get__(self, instance: object, owner: Callable[[], HasPerform[P, R_co]]) -> SetCall[P, R_co]:
         return SetCall(owner)
 
 
@@ -114,9 +104,7 @@ class Configured(Generic[P, R_co]):
 
     __slots__ = ("_job_class", "_options", "_recipe")
 
-    def __init__(
-        self, job_class: Callable[[], HasPerform[P, R_co]], options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, job_class: Callable[[], HasPerform[P, R_co]], options: Mapping[str, Any]) -> None:
         self._job_class: Any = job_class
         self._options = options
         self._recipe: Recipe | None = None
@@ -130,9 +118,7 @@ class Configured(Generic[P, R_co]):
         return await sync_to_async(self.perform_later)(*args, **kwargs)
 
     @overload
-    def perform_now(
-        self: Configured[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
-    ) -> R: ...
+    def perform_now(self: Configured[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> R: ...
 
     @overload
     def perform_now(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...

@@ -109,4 +109,3 @@ def _report(requests: list[Request], error: Exception) -> None:
         texts.decode(errors="replace"),
     )
     signals.enqueue_failed.send_robust(sender=EnqueuedJob, payloads=payloads, error=error)
-

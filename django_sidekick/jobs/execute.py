@@ -42,9 +42,7 @@ Finish = Callable[[Awaiting, float], Coroutine[Any, Any, Outcome]]
 class Executor:
     """Runs deliveries. Composed once; `layers` go outside of all others."""
 
-    def __init__(
-        self, settings: Settings, features: Sequence[Feature] = (), layers: Sequence[Layer] = ()
-    ) -> None:
+    def __init__(self, settings: Settings, features: Sequence[Feature] = (), layers: Sequence[Layer] = ()) -> None:
         self._chain_of_strangers = compose(layers, refuse)
         layers = [*layers, *_layers(settings, features)]
         self._chain = compose(layers, perform)
@@ -122,7 +120,9 @@ class Executor:
                 outcome = await self._failed_on_loop(awaiting, error)
                 outcome = outcome._replace(started_at_s=started_at_s, duration_s=clock() - began)
             if connections.opened_any:
-                await in_full(connections.acheck_after())  # a cancel that comes now is meant for the job, which has ended
+                await in_full(
+                    connections.acheck_after()
+                )  # a cancel that comes now is meant for the job, which has ended
             return self._with_follow_ups(outcome) if has_follow_ups else outcome
 
         return finish
@@ -194,9 +194,7 @@ class Executor:
             outcome = self._failed(delivery, payload, None if type(job) is Stranger else job, error)
         finally:
             self._connections.check_after()
-        return outcome._replace(
-            started_at_s=started_at_s, duration_s=time.perf_counter() - began
-        )
+        return outcome._replace(started_at_s=started_at_s, duration_s=time.perf_counter() - began)
 
     def _resolve(self, payload: dict[str, Any]) -> tuple[Any, Handler]:
         """Return the job and the layers around it; one that cannot be made fails in sight of the job log alone."""
@@ -207,9 +205,7 @@ class Executor:
         except BaseException as error:  # as above
             return Stranger(payload, error), self._chain_of_strangers
 
-    def _failed(
-        self, delivery: Delivery, payload: dict[str, Any], job: Any, error: BaseException
-    ) -> Outcome:
+    def _failed(self, delivery: Delivery, payload: dict[str, Any], job: Any, error: BaseException) -> Outcome:
         return self._failures.outcome(delivery, payload, job, error)
 
     def _with_follow_ups(self, outcome: Outcome) -> Outcome:
@@ -226,9 +222,7 @@ class Executor:
         return outcome._replace(follow_ups=tuple(commands)) if commands else outcome
 
 
-def build_executor(
-    settings: Settings, *, features: Sequence[Feature] = (), layers: Sequence[Layer] = ()
-) -> Executor:
+def build_executor(settings: Settings, *, features: Sequence[Feature] = (), layers: Sequence[Layer] = ()) -> Executor:
     """Return the executor of a worker. Raise ConfigurationError for a path that cannot be imported."""
     return Executor(settings, features, layers)
 

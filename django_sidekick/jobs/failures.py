@@ -51,13 +51,9 @@ class Failures:
         wrapped = wrap_malformed(delivery.raw, delivery.queue, now_s, self._rules.wire_times)
         logger.error("A malformed payload from queue %s is dead: %s", delivery.queue, error)
         self._tell_handlers(error, _context(delivery))
-        return Outcome(
-            "dead", delivery, None, now_s, 0.0, error, wrapped or delivery.raw, at_s=now_s
-        )
+        return Outcome("dead", delivery, None, now_s, 0.0, error, wrapped or delivery.raw, at_s=now_s)
 
-    def outcome(
-        self, delivery: Delivery, payload: dict[str, Any], job: Any, error: BaseException
-    ) -> Outcome:
+    def outcome(self, delivery: Delivery, payload: dict[str, Any], job: Any, error: BaseException) -> Outcome:
         """Decide where a failed job goes. The text is made of the payload as it was fetched, parsed anew."""
         now_s = time.time()
         if isinstance(error, Discard):
@@ -108,9 +104,7 @@ class Failures:
         finally:
             current_job.set(None)
 
-    def _exhausted(
-        self, delivery: Delivery, fields: dict[str, Any], job: Any, failure: Failure
-    ) -> Outcome:
+    def _exhausted(self, delivery: Delivery, fields: dict[str, Any], job: Any, failure: Failure) -> Outcome:
         said = self._ask(job, "retries_exhausted", failure.error)
         if said == "discard":
             return self._end("discarded", delivery, fields, job, failure)
@@ -118,14 +112,10 @@ class Failures:
             return self._end("failed", delivery, fields, job, failure)
         return self._end("dead", delivery, fields, job, failure)
 
-    def _end(
-        self, kind: Any, delivery: Delivery, fields: dict[str, Any], job: Any, failure: Failure
-    ) -> Outcome:
+    def _end(self, kind: Any, delivery: Delivery, fields: dict[str, Any], job: Any, failure: Failure) -> Outcome:
         self._ask(job, "after_death", failure.error)
         member = _text(fields) or delivery.raw if kind == "dead" else None
-        return Outcome(
-            kind, delivery, fields, failure.now_s, 0.0, failure.error, member, failure.now_s
-        )
+        return Outcome(kind, delivery, fields, failure.now_s, 0.0, failure.error, member, failure.now_s)
 
     def _ask(self, job: Any, hook: str, *values: Any) -> Any:
         if job is None:

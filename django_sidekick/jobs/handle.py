@@ -51,9 +51,7 @@ class EnqueuedJob:
         broker = get_broker()
         return broker.ask(lambda: inspector_for(broker, "delete").cancel(self.jid))
 
-    def reschedule(
-        self, *, wait: timedelta | float | None = None, wait_until: datetime | None = None
-    ) -> bool:
+    def reschedule(self, *, wait: timedelta | float | None = None, wait_until: datetime | None = None) -> bool:
         """Give a scheduled or retrying job another time; a past one means at once. Return False if it is neither.
 
         Raise BrokerUnavailable if Redis stays away for ENQUEUE_TIMEOUT.

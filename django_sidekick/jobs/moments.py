@@ -13,9 +13,7 @@ from django.utils import timezone
 from django_sidekick.exceptions import ArgumentError, checked_wait_s
 
 
-def moment_s(
-    wait: Any, wait_until: Any, now_s: float, path: str = "wait_until"
-) -> float | None:
+def moment_s(wait: Any, wait_until: Any, now_s: float, path: str = "wait_until") -> float | None:
     """Return the epoch seconds that `wait` or `wait_until` mean; None if neither is given, or it is past.
 
     `path` is what the caller calls `wait_until`.

@@ -24,9 +24,7 @@ KINDS = {
 }
 
 
-def event_of(
-    settings: Settings, act: str, moves: Sequence[Move], now_s: float, due_at_s: float | None
-) -> bytes:
+def event_of(settings: Settings, act: str, moves: Sequence[Move], now_s: float, due_at_s: float | None) -> bytes:
     """Return the blob for the jobs of one step, at `now_s`, epoch seconds; b"" for none. Pure.
 
     None is made for what the history does not keep.

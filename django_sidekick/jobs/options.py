@@ -100,9 +100,7 @@ def mode_of(value: Any) -> str | None:
         )
     if value is None or value in ("on_commit", "immediately"):
         return cast("str | None", value)
-    raise ArgumentError(
-        f"enqueue must be 'on_commit' or 'immediately', not {value!r}.", path="enqueue", value=value
-    )
+    raise ArgumentError(f"enqueue must be 'on_commit' or 'immediately', not {value!r}.", path="enqueue", value=value)
 
 
 def _retry(value: Any) -> bool | int:
@@ -163,9 +161,7 @@ class Call(NamedTuple):
     counts: range
     signature: inspect.Signature
 
-    def bind(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """Return positional and keyword-only arguments. Raise TypeError for a wrong call, in the caller.
 
         What can be positional becomes so, defaults before the last given one written out, so that f(1) and
@@ -210,12 +206,8 @@ def call_of(perform: Callable[..., Any]) -> Call:
     parameters = list(signature.parameters.values())[1:]
     signature = signature.replace(parameters=parameters)
     kinds = [parameter.kind for parameter in parameters]
-    positional = [
-        p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    required_names = any(
-        p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters
-    )
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required_names = any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters)
     least = sum(p.default is p.empty for p in positional)
     most = sys.maxsize - 1 if inspect.Parameter.VAR_POSITIONAL in kinds else len(positional)
     counts = range(0) if required_names else range(least, most + 1)
@@ -240,7 +232,9 @@ def problems_of(job_class: type[Any]) -> list[str]:
         problems.append(f"using must be a database of DATABASES ({', '.join(connections)}), not {job_class.using!r}.")
     problems += _history_problems(job_class)
     if inspect.isgeneratorfunction(job_class.perform) or inspect.isasyncgenfunction(job_class.perform):
-        problems.append("perform holds a yield, so calling it runs nothing: the job would be done without having begun.")
+        problems.append(
+            "perform holds a yield, so calling it runs nothing: the job would be done without having begun."
+        )
     parameters = inspect.signature(job_class.perform).parameters.values()
     names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     if job_class.class_name and names and not job_class.kwargs:
@@ -256,6 +250,10 @@ def _history_problems(job_class: type[Any]) -> list[str]:
     if job_class.history is not None and job_class.history not in HISTORY_LEVELS:
         problems.append(f"history must be None or one of {', '.join(HISTORY_LEVELS)}, not {job_class.history!r}.")
     redact = job_class.redact
-    if isinstance(redact, str) or not isinstance(redact, Collection) or not all(isinstance(name, str) for name in redact):
+    if (
+        isinstance(redact, str)
+        or not isinstance(redact, Collection)
+        or not all(isinstance(name, str) for name in redact)
+    ):
         problems.append(f"redact must be a list of names, not {redact!r}.")
     return problems

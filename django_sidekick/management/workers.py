@@ -113,9 +113,7 @@ class Crew:
 
         process.run(is_over)
         if renewal.is_agreed:
-            renewal.carry_out(
-                (), is_quiet=process.is_quiet, is_called_off=lambda: process.is_asked_to_stop
-            )
+            renewal.carry_out((), is_quiet=process.is_quiet, is_called_off=lambda: process.is_asked_to_stop)
         renewal.abandon()
         _leave(process)
 
@@ -138,9 +136,7 @@ class Crew:
 
     def _process(self, link: Link | None) -> child.Child:
         collector.relax()
-        process = child.Child(
-            self._options, self._executor, self._job_log, self._events_of, link, self._actors
-        )
+        process = child.Child(self._options, self._executor, self._job_log, self._events_of, link, self._actors)
         _handle(
             SIGTERM=process.ask_stop,
             SIGINT=process.ask_stop,
@@ -182,9 +178,7 @@ class Crew:
         service.stop()
 
 
-def _drained_when(
-    options: WorkerOptions, process: child.Child, *, waits_for_mirror: bool
-) -> Callable[[], bool]:
+def _drained_when(options: WorkerOptions, process: child.Child, *, waits_for_mirror: bool) -> Callable[[], bool]:
     if not options.drain:
         return lambda: False
     own = process.ownership

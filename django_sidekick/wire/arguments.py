@@ -15,9 +15,7 @@ KIND = serializers.KIND
 _ATOMS = frozenset({str, int, bool, type(None)})
 
 
-def dump_call(
-    args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[list[Any], dict[str, Any], bool]:
+def dump_call(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], bool]:
     """Return JSON-native copies of the arguments, and whether something was encoded.
 
     Raise ArgumentError with the path to the first value that cannot be held, such as `args[0]['a'][3]`.
@@ -106,9 +104,7 @@ class _Writer:
 
     def _within(self, value: Any, path: str, depth: int, dump: Any) -> Any:
         if depth >= DEEPEST:
-            raise ArgumentError(
-                f"{path[:200]}… is nested deeper than {DEEPEST} levels.", path=path, value=value
-            )
+            raise ArgumentError(f"{path[:200]}… is nested deeper than {DEEPEST} levels.", path=path, value=value)
         if id(value) in self._open:
             raise ArgumentError(f"{path} contains itself.", path=path, value=value)
         self._open.add(id(value))
@@ -123,13 +119,9 @@ class _Writer:
     def _dict(self, value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
         for key in value:
             if type(key) is not str:
-                raise ArgumentError(
-                    f"{path} has the key {key!r}: JSON knows text keys only.", path=path, value=key
-                )
+                raise ArgumentError(f"{path} has the key {key!r}: JSON knows text keys only.", path=path, value=key)
             if key == KIND:
-                raise ArgumentError(
-                    f"{path} has the key {KIND!r}, which is reserved.", path=path, value=key
-                )
+                raise ArgumentError(f"{path} has the key {KIND!r}, which is reserved.", path=path, value=key)
         return {key: self.dump(item, f"{path}[{key!r}]", depth) for key, item in value.items()}
 
     def _rich(self, value: Any, path: str, depth: int) -> Any:

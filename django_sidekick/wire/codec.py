@@ -39,12 +39,8 @@ def _finite(text: str) -> float:
 
 
 _decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
-_decode_long = json.JSONDecoder(
-    parse_constant=_refuse, parse_float=_finite, parse_int=longnumbers.read
-).decode
-_encode = json.JSONEncoder(
-    separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=True
-).encode
+_decode_long = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, parse_int=longnumbers.read).decode
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=True).encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 

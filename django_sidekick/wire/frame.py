@@ -29,7 +29,9 @@ class Frame(NamedTuple):
         _, _, _, head, middle = self
         dumps, join = codec.dumps, b"".join
         try:
-            return [join((head, dumps(args), middle, jid.encode(), tail)) for args, jid in zip(calls, jids, strict=True)]
+            return [
+                join((head, dumps(args), middle, jid.encode(), tail)) for args, jid in zip(calls, jids, strict=True)
+            ]
         except (TypeError, ValueError):
             return None
 

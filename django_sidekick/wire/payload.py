@@ -103,9 +103,7 @@ def text_of(payload: dict[str, Any]) -> bytes:
         return codec.dumps(payload)
     except (TypeError, ValueError) as error:
         path = longnumbers.path_to_too_long(payload)
-        raise ArgumentError(
-            f"{path or 'The payload'} cannot be written as JSON: {error}", path=path
-        ) from error
+        raise ArgumentError(f"{path or 'The payload'} cannot be written as JSON: {error}", path=path) from error
 
 
 def wrap_malformed(raw: bytes, queue: str, now_s: float, wire_times: str) -> bytes | None:

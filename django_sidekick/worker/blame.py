@@ -27,9 +27,7 @@ logger = logging.getLogger("sidekick")
 SUSPECT_AT, DEAD_AT = 2, 3
 
 
-def verdict(
-    times: int, *, was_alone: bool, can_run_apart: bool
-) -> Literal["runs again", "runs apart", "dead"]:
+def verdict(times: int, *, was_alone: bool, can_run_apart: bool) -> Literal["runs again", "runs apart", "dead"]:
     """Decide where a job goes whose process has died so many times, this one included, while it ran.
 
     What runs apart is always alone, so only where nobody can run it apart may a bystander be buried.
@@ -90,9 +88,7 @@ class Blame:
         except (MalformedPayload, TypeError, ValueError):  # what cannot be written again is buried as it came
             logger.debug("Buried as it came: %r", delivery.raw)
         logger.error("Job %s is dead: %s", name_of(delivery.raw), error)
-        outcome = Outcome(
-            "dead", delivery, payload, since_s, now_s - since_s, error, member, now_s
-        )
+        outcome = Outcome("dead", delivery, payload, since_s, now_s - since_s, error, member, now_s)
         obituary = Obituary(error.identity, error.times, home_of(delivery.queue), delivery.raw)
         outcome = outcome._replace(follow_ups=announce(obituary, self._keys))
         return with_event(error.identity, outcome, self._keys, self._events_of)
@@ -111,9 +107,7 @@ class Acquittal(Feature):
         return (FollowUp("DEL", self._keys.crashes(name_of(outcome.delivery.raw)), ()),)
 
 
-def with_event(
-    identity: str, outcome: Outcome, keys: Keys, events_of: EventsOf | None
-) -> Outcome:
+def with_event(identity: str, outcome: Outcome, keys: Keys, events_of: EventsOf | None) -> Outcome:
     """Return an outcome that is settled on behalf of the dead, with its event if the mirror keeps it."""
     blob = events_of(identity, [outcome]) if events_of else b""
     if not blob:

@@ -90,8 +90,7 @@ class Child:
         return Journal(path_of(self.options.settings.runtime_dir, own.identity), slots, window)
 
     def _build_actors(self) -> None:
-        own = self.ownership
-        options = self.options
+        own, options = self.ownership, self.options
         info = ProcessInfo(options.queues, options.concurrency, options.tag, options.labels, time.time())
         self._counts = CountWriter(own, self.intake)
         self._beats = ProcessBeat(own.client, own.keys)
@@ -99,11 +98,7 @@ class Child:
         self.heartbeat = Heartbeat(own, self.intake, display, self.ask_by_name)
         self._beat = Ticker("heartbeat", self.heartbeat.turn)
         self._lease = Ticker("lease", Lease(own, self.intake).turn)
-        self._tickers = [
-            self._lease,
-            Keeper(self.intake).ticker,
-            Ticker("counts", self._counts.turn),
-        ]
+        self._tickers = [self._lease, Keeper(self.intake).ticker, Ticker("counts", self._counts.turn)]
         if self._job_log:
             self._tickers.append(Ticker("log", self._job_log.turn))
         if not self.link:
@@ -244,7 +239,9 @@ class Child:
 
     def _drain(self, deadline: float) -> None:
         ran_at = time.monotonic()
-        while (runs := self.intake.slots.busy or self.intake.has_unstarted) or any(map(threading.Thread.is_alive, self._workers)):
+        while (runs := self.intake.slots.busy or self.intake.has_unstarted) or any(
+            map(threading.Thread.is_alive, self._workers)
+        ):
             now = time.monotonic()
             ran_at = now if runs else ran_at
             if now >= min(deadline, ran_at + AWAY_AT_THE_END_S):  # threads that run nothing wait for Redis

@@ -49,9 +49,7 @@ def read(path: Path, environment: str = "") -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
     if "<%" in text:
-        raise ConfigurationError(
-            f"{path} holds ERB tags (<% %>), which only Ruby can run: write the values out."
-        )
+        raise ConfigurationError(f"{path} holds ERB tags (<% %>), which only Ruby can run: write the values out.")
     if yaml is None:
         raise ConfigurationError(
             f"{path} needs PyYAML to be read: pip install 'django-sidekick[yaml]', or remove the file."
@@ -75,9 +73,7 @@ def _options(document: Mapping[str, Any], path: Path, environment: str) -> dict[
     merged |= sections.get(environment, {}) if environment else {}
     unserved = [key for key in merged if key in UNSERVED]
     if unserved:
-        raise ConfigurationError(
-            f"{path}: `{unserved[0]}` is not served here; run one worker for each, or remove it."
-        )
+        raise ConfigurationError(f"{path}: `{unserved[0]}` is not served here; run one worker for each, or remove it.")
     if unknown := [key for key in merged if key not in KNOWN]:
         name = _short(unknown[0])
         raise ConfigurationError(f"{path}: `{name}` is no option of sidekiq.yml.{_hint(name)}")
@@ -135,7 +131,9 @@ def _mapping(value: Any, path: Path, where: str) -> dict[str, Any]:
 def _number(value: Any, path: Path, key: str) -> int:
     least, most = NUMBERS[key]
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ConfigurationError(f"{path}: `{key}` must be a whole number from {least} to {most:,}, not {_brief.repr(value)}.")
+        raise ConfigurationError(
+            f"{path}: `{key}` must be a whole number from {least} to {most:,}, not {_brief.repr(value)}."
+        )
     return value
 
 

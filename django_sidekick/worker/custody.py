@@ -169,9 +169,7 @@ class Custody:
 
     def _beat(self, child: ChildState, on_signal: Callable[[str, str], None]) -> None:
         options = self._options.of_quarantine if child.in_quarantine else self._options
-        info = ProcessInfo(
-            options.queues, options.concurrency, options.tag, options.labels, child.started_at_s
-        )
+        info = ProcessInfo(options.queues, options.concurrency, options.tag, options.labels, child.started_at_s)
         path = journal.path_of(options.settings.runtime_dir, child.identity)
         running = journal.read(path).running
         self._shown.add(child.identity)

@@ -112,9 +112,7 @@ class EventLoop:
         with self._starting:
             if self._loop is None:
                 loop = asyncio.new_event_loop()
-                thread = threading.Thread(
-                    target=self._run, args=(loop,), name="sidekick-loop", daemon=True
-                )
+                thread = threading.Thread(target=self._run, args=(loop,), name="sidekick-loop", daemon=True)
                 thread.start()
                 self._task_of = _task_maker(loop)
                 self._loop = loop

@@ -79,8 +79,6 @@ class Heartbeat:
         if self._identity != self._ownership.identity:
             self._display.leave(self._identity)
             self._identity = self._ownership.identity
-        asked = self._display.beat(
-            self._identity, self._intake.journal.running(), quiet=self._intake.quiet
-        )
+        asked = self._display.beat(self._identity, self._intake.journal.running(), quiet=self._intake.quiet)
         if asked:
             self._on_signal(asked)

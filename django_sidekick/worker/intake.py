@@ -166,7 +166,10 @@ class Intake:
         with self._receiving:
             if identity != self.ownership.identity:
                 return
-            logger.warning("The lease of %s ran out and its jobs were taken over; those still running here count for nothing.", identity)
+            logger.warning(
+                "The lease of %s ran out and its jobs were taken over; those still running here count for nothing.",
+                identity,
+            )
             self._fetched -= len(take_all(self.buffer)) + len(self.loop.take_back())
             self.ownership.start_over()
             self.journal.move_to(path_of(self.journal.path.parent, self.ownership.identity))

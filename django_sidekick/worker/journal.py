@@ -214,9 +214,7 @@ def read(path: Path) -> Entries:
     }
     tags = struct.unpack_from(f"<{slots}q", content, HEADER_BYTES)
     since = struct.unpack_from(f"<{slots}d", content, HEADER_BYTES + slots * 8)
-    running = tuple(
-        Began(slot, tag, since[slot]) for slot, tag in enumerate(tags) if tag and tag not in finished
-    )
+    running = tuple(Began(slot, tag, since[slot]) for slot, tag in enumerate(tags) if tag and tag not in finished)
     return Entries(running, finished)
 
 

@@ -57,4 +57,3 @@ class Keeper:
             return False
         self._stuck = 0
         return True
-

@@ -50,9 +50,7 @@ class Watched:
         self._connection.setblocking(False)
         with theirs:
             number = theirs.fileno()
-            self.process = subprocess.Popen(
-                words, pass_fds=[number], env={**os.environ, LEASH: str(number)}
-            )
+            self.process = subprocess.Popen(words, pass_fds=[number], env={**os.environ, LEASH: str(number)})
         self._partial = b""
 
     def files(self) -> set[Path]:

@@ -146,9 +146,7 @@ class Recovery:
 
     def _recover(self, identity: str) -> bool:
         try:
-            taken = self._hear(
-                lambda: self._take_over.slice(identity), deadline=time.monotonic()
-            )
+            taken = self._hear(lambda: self._take_over.slice(identity), deadline=time.monotonic())
         except REFUSALS as error:
             if time.monotonic() - self._warned_at > WARN_EVERY_S:
                 self._warned_at = time.monotonic()

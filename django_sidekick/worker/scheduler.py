@@ -22,9 +22,7 @@ class Scheduler:
     a rest, the next: Redis is never held for more than about 1 ms.
     """
 
-    def __init__(
-        self, jobs: DueJobs, watch: DueWatch, lease: Leadership, patience: Patience
-    ) -> None:
+    def __init__(self, jobs: DueJobs, watch: DueWatch, lease: Leadership, patience: Patience) -> None:
         self._jobs = jobs
         self._watch = watch
         self._lease = lease

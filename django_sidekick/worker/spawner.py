@@ -67,9 +67,7 @@ class Spawner:
         except OSError as error:
             pause_s = max(1.0, self._failures.pause_s(0.0))
             self._rest_until = time.monotonic() + pause_s
-            logger.error(
-                "No %s process can be started: %s. The next attempt comes in %.0f s.", role, error, pause_s
-            )
+            logger.error("No %s process can be started: %s. The next attempt comes in %.0f s.", role, error, pause_s)
             return None
         self._failures = RestartBackoff()
         self._children.append(child)

@@ -41,7 +41,9 @@ class Strays:
             return
         self._looks -= 1
         strays = self._own.held_tags() - self._known()
-        strays = {tag for tag in strays if tag < (self._own.sequence + 1) * MOST_QUEUES}  # the others come with the next fetch
+        strays = {
+            tag for tag in strays if tag < (self._own.sequence + 1) * MOST_QUEUES
+        }  # the others come with the next fetch
         lost, self._before = strays & self._before, strays
         if lost:
             self._end(self._own.held(lost))

@@ -136,9 +136,7 @@ class Supervisor:
         self._renewal.turn()
         if self._renewal.is_agreed:
             self._custody.renew(c.as_state() for c in self._workers() if c.is_ready)
-            self._renewal.carry_out(
-                self._children, is_quiet=self._is_quiet, is_called_off=lambda: self._bell.is_rung
-            )
+            self._renewal.carry_out(self._children, is_quiet=self._is_quiet, is_called_off=lambda: self._bell.is_rung)
 
     def _watch_the_watcher(self, leash: Leash) -> None:
         leash.tell_files()

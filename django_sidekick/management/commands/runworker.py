@@ -40,12 +40,8 @@ class Command(BaseCommand):
         )
         parser.add_argument("-e", "--environment", default="", help="section of sidekiq.yml")
         parser.add_argument("-g", "--tag", default="", help="shown beside the process")
-        parser.add_argument(
-            "--drain", action="store_true", help="end when nothing is left to do now"
-        )
-        parser.add_argument(
-            "--reload", action="store_true", help="start anew when code has changed (development)"
-        )
+        parser.add_argument("--drain", action="store_true", help="end when nothing is left to do now")
+        parser.add_argument("--reload", action="store_true", help="start anew when code has changed (development)")
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Say in the log's own form what Django prints on the way: the checks' warnings, and why it did not start."""

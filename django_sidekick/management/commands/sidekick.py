@@ -37,8 +37,15 @@ class Command(BaseCommand):
         server.add_argument("--stop", action="store_true", help="end the one that was started")
         verbs.add_parser("status", help="print the seven numbers and the queues")
         old = verbs.add_parser("prune", help="delete old rows of the history")
-        old.add_argument("--older-than", type=age_s, metavar="AGE", help="such as 90m, 12h, 30d; without it, what the settings do not keep")
-        old.add_argument("--state", action="append", choices=STATES, default=[], help="of this state only; repeat for more")
+        old.add_argument(
+            "--older-than",
+            type=age_s,
+            metavar="AGE",
+            help="such as 90m, 12h, 30d; without it, what the settings do not keep",
+        )
+        old.add_argument(
+            "--state", action="append", choices=STATES, default=[], help="of this state only; repeat for more"
+        )
         old.add_argument("--dry-run", action="store_true", help="count them, and delete nothing")
         for verb, text in (
             ("retry", "put jobs of retry, dead or the schedule on their queues now"),
