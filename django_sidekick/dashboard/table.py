@@ -152,10 +152,8 @@ def values_of(column: str, alias: str) -> list[str]:
         newest = rows.order_by("-changed_at")
         found = set(newest.values_list(column, flat=True)[:NEWEST])
         return sorted(value for value in found if value)[:MOST_VALUES]
-    if connection.vendor not in (
-        "sqlite",
-        "postgresql",
-    ):  # MariaDB steps by itself; the walk would read all of its index
+    # MariaDB steps by itself; the walk would read all of its index.
+    if connection.vendor not in ("sqlite", "postgresql"):
         known = rows.exclude(**{column: ""}).order_by(column).values_list(column, flat=True)
         return list(known.distinct()[:MOST_VALUES])
     quote = connection.ops.quote_name

@@ -110,9 +110,8 @@ class DatabaseConnections:
     def _is_to_be_closed(self, connection: BaseDatabaseWrapper, age_s: float) -> bool:
         if connection.in_atomic_block or connection.needs_rollback:
             return True
-        if (
-            connection.autocommit != connection.settings_dict["AUTOCOMMIT"]
-        ):  # what the next job writes would be rolled back
+        # Left so, what the next job writes would be rolled back.
+        if connection.autocommit != connection.settings_dict["AUTOCOMMIT"]:
             return True
         if connection.errors_occurred:
             if not connection.is_usable():

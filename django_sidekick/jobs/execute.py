@@ -120,9 +120,8 @@ class Executor:
                 outcome = await self._failed_on_loop(awaiting, error)
                 outcome = outcome._replace(started_at_s=started_at_s, duration_s=clock() - began)
             if connections.opened_any:
-                await in_full(
-                    connections.acheck_after()
-                )  # a cancel that comes now is meant for the job, which has ended
+                # A cancel that comes now is meant for the job, which has ended.
+                await in_full(connections.acheck_after())
             return self._with_follow_ups(outcome) if has_follow_ups else outcome
 
         return finish

@@ -113,10 +113,8 @@ class JobLog:
     def _written(self, line: Line) -> str:
         try:
             return self._format(line)
-        except (
-            ValueError,
-            RecursionError,
-        ):  # a jid, class or queue that is too long a number, or too deep, to be printed
+        # A jid, class or queue that is too long a number, or too deep, to be printed.
+        except (ValueError, RecursionError):
             (began_s, thread, *names), at_s, what, error = line
             name, jid, queue = map(as_text, names)
             return self._format(((began_s, thread, name, jid, queue), at_s, what, error))

@@ -40,10 +40,8 @@ class Strays:
         if not self._looks:
             return
         self._looks -= 1
-        strays = self._own.held_tags() - self._known()
-        strays = {
-            tag for tag in strays if tag < (self._own.sequence + 1) * MOST_QUEUES
-        }  # the others come with the next fetch
+        held, next_tag = self._own.held_tags(), (self._own.sequence + 1) * MOST_QUEUES
+        strays = {tag for tag in held - self._known() if tag < next_tag}  # the others come with the next fetch
         lost, self._before = strays & self._before, strays
         if lost:
             self._end(self._own.held(lost))
