@@ -52,6 +52,11 @@ class Ledger:
         last = {line.number: line for line in self.lines()}
         return {line.number for line in last.values() if line.what == "began" and line.pid in killed}
 
+    def running(self) -> set[int]:
+        """Return the jobs that somebody has begun, and that have come to no end since."""
+        last = {line.number: line for line in self.lines()}
+        return {line.number for line in last.values() if line.what == "began"}
+
     def has_all(self, numbers: Collection[int]) -> bool:
         """Tell whether each job has come to its end once."""
         finals = {line.number for line in self.lines() if _is_last(line)}
