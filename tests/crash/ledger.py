@@ -107,8 +107,8 @@ def settle_account(ledger: Ledger, redis: Any, numbers: Collection[int], killed:
         return last_at[run.pid] - end.at if (end := end_of(run)) else 0.0
 
     for number in again:
-        if kind_of(number) == "once":  # any of its runs may be the one that was cut short
-            runs[number].sort(key=lambda run: (run.pid not in killed, before_s(run)))
+        if kind_of(number) == "once":  # any of its runs but the last may be the one that was cut short
+            runs[number] = sorted(runs[number][:-1], key=lambda run: (run.pid not in killed, before_s(run)))
     repeated = [run for number in again for run in runs[number][: again[number]]]
     assert {run.number for run in repeated if run.pid not in killed} == set(), "ran again, and no kill is the reason"
     assert max(map(before_s, repeated), default=0.0) < UNWRITTEN_S, "ran again, and had ended long before the kill"
