@@ -68,6 +68,7 @@ def test_what_the_server_gives_to_a_dead_childs_wait_comes_back(redis, proxy):
         killed = time.monotonic()
         wait_until(lambda: redis.llen("began") == 2, "the job to run again", 8)
         print(f"back after {time.monotonic() - killed:.2f} s though the server knew of no death")
+        wait_until(lambda: blocked(redis, "blpop") == 2, "both runs to wait at the gate")
         proxy.let_go.set()
         wait_until(lambda: blocked(redis, "blpop") == 1, "the end of the dead one's own connection")
         redis.rpush("gate", "go")
