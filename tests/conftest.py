@@ -188,47 +188,41 @@ def cluster() -> Iterator[Any]:
     server.close()
 
 
-@pytest.fixture(scope="session")
-def postgresql_alias(postgresql_url: str, django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
-    """The alias `postgresql`, with the tests' tables in it."""
+def _migrated(alias: str, settings: dict[str, Any]) -> Iterator[str]:
+    """Name a database by this alias for as long as it is used, with the tests' tables in it."""
     from django.core.management import call_command
     from django.db import connections
 
+    connections.settings[alias] = settings
+    connections.settings = connections.configure_settings(connections.settings)
+    call_command("migrate", database=alias, run_syncdb=True, verbosity=0)
+    yield alias
+    connections[alias].close()
+    del connections.settings[alias]
+
+
+@pytest.fixture(scope="session")
+def postgresql_alias(postgresql_url: str, django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    """The alias `postgresql`, with the tests' tables in it."""
     from testproject.database import database
 
-    connections.settings["postgresql"] = database(postgresql_url, Path())
-    connections.settings = connections.configure_settings(connections.settings)
     with django_db_blocker.unblock():
-        call_command("migrate", database="postgresql", run_syncdb=True, verbosity=0)
-        yield "postgresql"
-        connections["postgresql"].close()
-        del connections.settings["postgresql"]
+        yield from _migrated("postgresql", database(postgresql_url, Path()))
 
 
 @pytest.fixture(scope="session")
 def sqlite_alias(tmp_path_factory: Any, django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
     """The alias `sqlite`: a file as a project would have it, with the tests' tables in it."""
-    from django.core.management import call_command
-    from django.db import connections
-
     from testproject.database import sqlite
 
-    connections.settings["sqlite"] = sqlite(tmp_path_factory.mktemp("mirror") / "db.sqlite3")
-    connections.settings = connections.configure_settings(connections.settings)
     with django_db_blocker.unblock():
-        call_command("migrate", database="sqlite", run_syncdb=True, verbosity=0)
-        yield "sqlite"
-        connections["sqlite"].close()
-        del connections.settings["sqlite"]
+        yield from _migrated("sqlite", sqlite(tmp_path_factory.mktemp("mirror") / "db.sqlite3"))
 
 
 @pytest.fixture(scope="session")
 def mariadb_alias(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
     """The alias `mariadb`, with the tables in it. Skips loudly where there is no server."""
     pytest.importorskip("pymysql")
-    from django.core.management import call_command
-    from django.db import connections
-
     from tests.mariadb import MariaDB
 
     try:
@@ -237,12 +231,7 @@ def mariadb_alias(django_db_setup: None, django_db_blocker: Any) -> Iterator[str
         pytest.skip("MariaDB is not installed: nothing is shown about it.")
     try:
         wait_until(server.answers, "mariadbd to answer", 60)
-        connections.settings["mariadb"] = server.settings
-        connections.settings = connections.configure_settings(connections.settings)
         with django_db_blocker.unblock():
-            call_command("migrate", database="mariadb", run_syncdb=True, verbosity=0)
-            yield "mariadb"
-            connections["mariadb"].close()
-            del connections.settings["mariadb"]
+            yield from _migrated("mariadb", server.settings)
     finally:
         server.close()
