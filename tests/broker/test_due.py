@@ -23,6 +23,14 @@ def payload(**fields):
     return json.dumps({"class": "A", "args": [], "queue": "low", **fields})
 
 
+def test_a_queue_without_a_name_holds_up_nobody(redis, due):
+    redis.lpush("queue:", "somebody's")
+    redis.zadd("schedule", {payload(): 1})
+
+    assert due.enqueue_due() == 1
+    assert redis.llen("queue:low") == 1
+
+
 def test_due_jobs_get_enqueued_at_and_nothing_else_changes(redis, due):
     redis.zadd("schedule", {payload(big=12345678901234567890): 1, payload(n=2): 99_999_999_999})
 

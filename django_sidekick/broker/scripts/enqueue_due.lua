@@ -65,7 +65,7 @@ local function move(set, due, buried)
   return #gone
 end
 
-redis.call('HDEL', ARGV[4], '') -- changes nothing, there is no such key: see roomless.lua
+redis.pcall('HDEL', ARGV[4], '') -- changes nothing, whatever that key is: see roomless.lua
 local moved, buried = 0, {}
 for set = 3, #KEYS do
   local left, bytes, size = tonumber(ARGV[2]), tonumber(ARGV[5]), 4
