@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
+from django_sidekick.broker.console import Command, Question
 from django_sidekick.broker.keys import Keys
-from django_sidekick.broker.look import Command, Question
 from django_sidekick.broker.replies import count, pairs_in
 
 MINUTES = (60, 120, 240, 480, 1440, 2880, 4320)

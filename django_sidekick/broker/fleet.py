@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from django_sidekick.broker import scripts
+from django_sidekick.broker.console import Command, Question
 from django_sidekick.broker.keys import PROCESS_TTL_S, Keys
-from django_sidekick.broker.look import Command, Question
 from django_sidekick.broker.replies import count, names_in, pairs_in
 from django_sidekick.wire import codec
 from django_sidekick.wire.payload import scrub

@@ -9,9 +9,9 @@ from typing import Any
 from django_sidekick.broker import queues
 from django_sidekick.broker.broker import Broker
 from django_sidekick.broker.connection import Client, replies
+from django_sidekick.broker.console import Console, answer, as_it_came
 from django_sidekick.broker.lag import Lag, lag
-from django_sidekick.broker.look import Look, answer, as_it_came
-from django_sidekick.broker.moving import EventOf, Hand, Move, Mover, Source, no_event, to_time
+from django_sidekick.broker.moving import EventOf, Move, Mover, Planner, Source, no_event, to_time
 from django_sidekick.broker.numbers import Numbers, numbers
 from django_sidekick.broker.whereabouts import Found, Location, seek
 from django_sidekick.exceptions import WrongType
@@ -25,7 +25,7 @@ class Inspector:
     Raise SidekickError, and change nothing, if the key it should go to holds another type.
     """
 
-    def __init__(self, broker: Broker | Look, event_of: EventOf = no_event) -> None:
+    def __init__(self, broker: Broker | Console, event_of: EventOf = no_event) -> None:
         self._broker = broker
         self._event_of = event_of
         self._client: Client = broker.client
@@ -92,7 +92,7 @@ class Inspector:
         if found is None or found.kind not in {"retry", "dead", "schedule"}:
             return False
         is_failure = found.kind != "schedule"
-        return self._move(found, self._hand().to_queue(found.raw, found.payload, is_failure=is_failure))
+        return self._move(found, self._planner().to_queue(found.raw, found.payload, is_failure=is_failure))
 
     def kill(self, job: str | Location) -> bool:
         """Move a job from retry, the schedule or its queue to the dead set. Return False if it is in none.
@@ -102,7 +102,7 @@ class Inspector:
         found = self._located(job)
         if found is None or found.kind not in {"retry", "schedule", "queue"}:
             return False
-        return self._move(found, self._hand().to_dead(found.raw))
+        return self._move(found, self._planner().to_dead(found.raw))
 
     def _located(self, job: str | Location) -> Location | None:
         return job if isinstance(job, Location) else self.find(job)
@@ -112,8 +112,8 @@ class Inspector:
             return False
         return self._move(found, Move(found.raw))
 
-    def _hand(self) -> Hand:
-        return Hand(self._broker.settings, self._keys, time.time())
+    def _planner(self) -> Planner:
+        return Planner(self._broker.settings, self._keys, time.time())
 
     def _move(self, found: Location, move: Move) -> bool:
         mover = Mover(self._broker.settings, self._keys, self._run, self._event_of)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from django_sidekick.broker.console import Question
 from django_sidekick.broker.keys import Keys
-from django_sidekick.broker.look import Question
 from django_sidekick.broker.replies import count
 
 

@@ -60,7 +60,7 @@ Run: TypeAlias = Callable[[str, Sequence[str], Sequence[Any]], Any]
 EventOf: TypeAlias = Callable[[Sequence[Move]], bytes]
 
 
-class Hand:
+class Planner:
     """What each act makes of one job: pure. `now_s` is the moment of the act, epoch seconds."""
 
     def __init__(self, settings: Settings, keys: Keys, now_s: float) -> None:

@@ -50,6 +50,13 @@ def is_fenced(error: redis.RedisError) -> bool:
     return str(error).startswith("FENCED")
 
 
+def unavailable(where: str, error: Exception) -> BrokerUnavailable:
+    """Return what is raised in place of an error of redis-py: a refusal for what the server said, else an absence."""
+    if isinstance(error, redis.ResponseError):
+        return BrokerUnavailable.refused(error)
+    return BrokerUnavailable.away(where, error)
+
+
 class Absence:
     """What this process says of a server that is away: a WARNING, again at most every 5 s, one more at its return.
 
@@ -176,5 +183,5 @@ class Patience:
         if is_over:
             if deadline is None:
                 self.absence.given_up()
-            raise BrokerUnavailable.away(self._where, error) from error
+            raise unavailable(self._where, error) from error
         time.sleep(pause_s)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from django_sidekick.broker import fleet
+from django_sidekick.broker.console import MOST_READ, Command, Question
 from django_sidekick.broker.keys import Keys
-from django_sidekick.broker.look import MOST_READ, Command, Question
 from django_sidekick.broker.replies import count, names_in
 from django_sidekick.wire.payload import read_time_s
 from django_sidekick.wire.shown import digest, read

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from django_sidekick.broker.look import MOST_READ, Look, Question
+from django_sidekick.broker.console import MOST_READ, Console, Question
 from django_sidekick.broker.replies import count
 from django_sidekick.wire.shown import digest, read
 
@@ -106,7 +106,7 @@ def extent(key: str) -> Question:
     return count(total), members[0].score if members else -math.inf
 
 
-def walk(look: Look, key: str, *, newest_first: bool = False) -> Iterator[tuple[Member, ...]]:
+def walk(console: Console, key: str, *, newest_first: bool = False) -> Iterator[tuple[Member, ...]]:
     """Yield the first 100,000 members, lowest score first, in slices of at most 1,000 and of about 1 MB.
 
     `newest_first`: those of the highest scores, highest first.
@@ -115,7 +115,7 @@ def walk(look: Look, key: str, *, newest_first: bool = False) -> Iterator[tuple[
     place, size, looked = Place(begin), SLICE, 0
     while looked < MOST_SEARCHED:
         question = ahead(key, place, end, size, newest_first=newest_first)
-        members = look.ask({"ahead": question})["ahead"]
+        members = console.ask({"ahead": question})["ahead"]
         if members:
             yield members
         if len(members) < size:
@@ -125,7 +125,7 @@ def walk(look: Look, key: str, *, newest_first: bool = False) -> Iterator[tuple[
         size = next_size(members, min(MOST_READ, MOST_SEARCHED - looked))
 
 
-def find(look: Look, key: str, names: Iterable[str]) -> list[Member]:
+def find(console: Console, key: str, names: Iterable[str]) -> list[Member]:
     """Return the members that go by these names, or bear these jids. Bounded: 100,000 members looked at.
 
     A name whose member has gone, or has another score by now, finds nothing.
@@ -139,8 +139,8 @@ def find(look: Look, key: str, names: Iterable[str]) -> list[Member]:
             jids.add(name)
         else:
             digests.setdefault(number, set()).add(mark)
-    found = _by_digest(look, key, digests) if digests else []
-    return [*found, *(_by_jid(look, key, jids) if jids else [])]
+    found = _by_digest(console, key, digests) if digests else []
+    return [*found, *(_by_jid(console, key, jids) if jids else [])]
 
 
 def members_in(reply: Any) -> tuple[Member, ...]:
@@ -153,11 +153,11 @@ def members_in(reply: Any) -> tuple[Member, ...]:
     return tuple(Member(raw, float(score)) for raw, score in zip(flat[::2], flat[1::2], strict=True))
 
 
-def _by_digest(look: Look, key: str, digests: dict[float, set[str]]) -> list[Member]:
+def _by_digest(console: Console, key: str, digests: dict[float, set[str]]) -> list[Member]:
     found: list[Member] = []
     for first in range(0, MOST_SEARCHED, MOST_READ):
         asked = {str(number): ahead(key, Place(score, first), score, MOST_READ) for number, score in enumerate(digests)}
-        answers = look.ask(asked)
+        answers = console.ask(asked)
         for members, score in zip(answers.values(), list(digests), strict=True):
             hits = [member for member in members if digest(member.raw) in digests[score]]
             found += hits
@@ -169,9 +169,9 @@ def _by_digest(look: Look, key: str, digests: dict[float, set[str]]) -> list[Mem
     return found
 
 
-def _by_jid(look: Look, key: str, jids: set[str]) -> list[Member]:
+def _by_jid(console: Console, key: str, jids: set[str]) -> list[Member]:
     found: list[Member] = []
-    for members in walk(look, key):
+    for members in walk(console, key):
         found += [member for member in members if _jid_of(member) in jids]
         if len(found) >= len(jids):
             break

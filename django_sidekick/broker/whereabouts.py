@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from django_sidekick.broker import scripts
+from django_sidekick.broker.console import Command, Question
 from django_sidekick.broker.keys import Keys
-from django_sidekick.broker.look import Command, Question
 from django_sidekick.broker.replies import names_in
 from django_sidekick.wire.payload import read_time_s
 from django_sidekick.wire.shown import read

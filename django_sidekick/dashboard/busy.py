@@ -8,8 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_sidekick.broker import fleet
+from django_sidekick.broker.console import Question, get_console
 from django_sidekick.broker.fleet import Running
-from django_sidekick.broker.look import Question, get_look
 from django_sidekick.dashboard.filters import Filter
 from django_sidekick.dashboard.names import decoded
 from django_sidekick.dashboard.page import LivePage
@@ -38,7 +38,7 @@ class BusyPage(LivePage):
 
     def questions(self) -> dict[str, Question]:
         """Ask what runs."""
-        return {"work": fleet.work(get_look().keys, self.identity)}
+        return {"work": fleet.work(get_console().keys, self.identity)}
 
     @property
     def identity(self) -> str:

@@ -12,8 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from django_sidekick.conf import get_settings
+from django_sidekick.dashboard.bounded import Records, values_of
 from django_sidekick.dashboard.show import class_element
-from django_sidekick.dashboard.table import Records, values_of
 from django_sidekick.models import JobRecord, midnight
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from django.core import signing
 
-from django_sidekick.broker.look import Look
-from django_sidekick.broker.moving import Hand, Move, Mover, Source, to_time
+from django_sidekick.broker.console import Console
+from django_sidekick.broker.moving import Move, Mover, Planner, Source, to_time
 from django_sidekick.broker.sets import (
     SLICE,
     Member,
@@ -22,7 +22,7 @@ from django_sidekick.broker.sets import (
     walk,
 )
 from django_sidekick.dashboard.filters import Filter
-from django_sidekick.jobs.moved import event_of
+from django_sidekick.jobs.byhand import event_of
 from django_sidekick.wire.payload import read_time_s
 from django_sidekick.wire.shown import read
 
@@ -83,21 +83,21 @@ class Extent(NamedTuple):
     place: Place
 
 
-def measure(look: Look, key: str, meant: Filter, *, newest_first: bool = False) -> Extent:
+def measure(console: Console, key: str, meant: Filter, *, newest_first: bool = False) -> Extent:
     """Return what is meant now. With a filter the first 100,000 members are looked at, or the newest ones."""
     if not any(meant):
-        total, until = look.ask({"extent": extent(key)})["extent"]
+        total, until = console.ask({"extent": extent(key)})["extent"]
         return Extent(total, until, Place())
     matching, highest, place = 0, -math.inf, Place()
-    for members in walk(look, key, newest_first=newest_first):
+    for members in walk(console, key, newest_first=newest_first):
         matching += sum(meant.takes_text(member.raw) for member in members)
         highest = max(highest, members[0].score, members[-1].score)
         place = place.after(members, {member.raw for member in members})
-    begin = look.ask({"begin": turned(key, place)})["begin"] if newest_first else Place()
+    begin = console.ask({"begin": turned(key, place)})["begin"] if newest_first else Place()
     return Extent(matching, highest, begin)
 
 
-def steps(look: Look, key: str, errand: Errand) -> Iterator[Errand]:
+def steps(console: Console, key: str, errand: Errand) -> Iterator[Errand]:
     """Carry out slice after slice, at most 100 members looked at in each; yield the errand as it stands after each.
 
     Each slice is one atomic step, events included: the errand can be dropped after any, and begun again from
@@ -105,14 +105,14 @@ def steps(look: Look, key: str, errand: Errand) -> Iterator[Errand]:
     """
     source, size = Source(key), FIRST_SLICE
     while not errand.is_over:
-        members = look.ask({"ahead": ahead(key, errand.place, errand.until, size)})["ahead"]
+        members = console.ask({"ahead": ahead(key, errand.place, errand.until, size)})["ahead"]
         size = next_size(members, SLICE)
         now_s = time.time()
-        hand = Hand(look.settings, look.keys, now_s)
+        planner = Planner(console.settings, console.keys, now_s)
         chosen = [m for m in members if _is_meant(errand, m, now_s)]
         chosen = chosen[: errand.total - errand.done]
-        moves = [move_of(errand.act, key, member, hand, errand.at_s) for member in chosen]
-        moved = mover(look, errand.act, errand.at_s).move(source, [m for m in moves if m])
+        moves = [move_of(errand.act, key, member, planner, errand.at_s) for member in chosen]
+        moved = mover(console, errand.act, errand.at_s).move(source, [m for m in moves if m])
         away = {move.raw for move in (*moved.done, *moved.gone)}
         done = errand.done + len(moved.done)
         errand = errand._replace(
@@ -124,27 +124,27 @@ def steps(look: Look, key: str, errand: Errand) -> Iterator[Errand]:
         yield errand
 
 
-def move_of(act: str, key: str, member: Member, hand: Hand, at_s: float | None) -> Move | None:
+def move_of(act: str, key: str, member: Member, planner: Planner, at_s: float | None) -> Move | None:
     """Return what an act makes of one member; None if it cannot be done to what is no job."""
     if act in ("delete", "clear"):
         return Move(member.raw)
     if act == "kill":
-        return hand.to_dead(member.raw)
+        return planner.to_dead(member.raw)
     if act == "reschedule":
         return to_time(member.raw, key, at_s or 0.0)
     payload = read(member.raw)
     if payload is None:
         return None
-    return hand.to_queue(member.raw, payload, is_failure=act != "enqueue_now")
+    return planner.to_queue(member.raw, payload, is_failure=act != "enqueue_now")
 
 
-def mover(look: Look, act: str, at_s: float | None) -> Mover:
+def mover(console: Console, act: str, at_s: float | None) -> Mover:
     """Return who carries out the moves of an act, each slice with its event."""
 
     def told(moves: Sequence[Move]) -> bytes:
-        return event_of(look.settings, act, moves, time.time(), at_s)
+        return event_of(console.settings, act, moves, time.time(), at_s)
 
-    return Mover(look.settings, look.keys, look.run, told)
+    return Mover(console.settings, console.keys, console.run, told)
 
 
 def _is_meant(errand: Errand, member: Member, now_s: float) -> bool:

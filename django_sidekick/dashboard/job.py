@@ -13,9 +13,9 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_sidekick.broker.look import Question, get_look
+from django_sidekick.broker.console import Question, get_console
 from django_sidekick.broker.whereabouts import Found, Gap, Location, seek
-from django_sidekick.dashboard import acts, frames, jobacts, table
+from django_sidekick.dashboard import acts, bounded, frames, jobacts
 from django_sidekick.dashboard.acts import ACTS, Act
 from django_sidekick.dashboard.call import as_call
 from django_sidekick.dashboard.life import life
@@ -86,7 +86,7 @@ class JobPage(LivePage):
         record = self.recalled[0].record
         if self.is_live and record and record.state in GONE:
             return {}
-        return {"found": seek(get_look().keys, [self.jid], within_s=jobacts.SEARCH_S)}
+        return {"found": seek(get_console().keys, [self.jid], within_s=jobacts.SEARCH_S)}
 
     def context(self) -> dict[str, Any]:
         """Add what the history knows, Redis or not."""
@@ -144,8 +144,8 @@ class JobPage(LivePage):
         return None
 
     def _run_again(self, act: Act) -> None:
-        look = get_look()
-        found: Found = look.ask({"found": seek(look.keys, [self.jid], within_s=jobacts.SEARCH_S)})["found"]
+        console = get_console()
+        found: Found = console.ask({"found": seek(console.keys, [self.jid], within_s=jobacts.SEARCH_S)})["found"]
         place = found.places.get(self.jid)
         record, _error = recall(lambda alias: find_record(alias, self.jid), None)
         if place and place.kind == "busy":
@@ -178,13 +178,13 @@ def _recall(alias: str, jid: str, *, is_live: bool) -> Recalled:
 
 
 def _siblings(alias: str, record: JobRecord) -> list[JobRecord]:
-    rows: table.Records = JobRecord.objects.using(alias).all()
+    rows: bounded.Records = JobRecord.objects.using(alias).all()
     if record.error_class:
-        rows, _is_cut = table.window(table.leading(rows, "error_class", record.error_class), AMONG)
-        rows = table.beside(rows, "job_class", record.job_class)
+        rows, _is_cut = bounded.window(bounded.leading(rows, "error_class", record.error_class), AMONG)
+        rows = bounded.beside(rows, "job_class", record.job_class)
     else:
-        rows, _is_cut = table.window(table.leading(rows, "job_class", record.job_class), AMONG)
-        rows = table.beside(rows, "error_class", record.error_class)
+        rows, _is_cut = bounded.window(bounded.leading(rows, "job_class", record.job_class), AMONG)
+        rows = bounded.beside(rows, "error_class", record.error_class)
     return [row for row in rows[: MOST_SIBLINGS + 1] if row.pk != record.pk][:MOST_SIBLINGS]
 
 

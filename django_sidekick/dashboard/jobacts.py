@@ -11,8 +11,8 @@ from django.conf import settings as django_settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from django_sidekick.broker.console import get_console
 from django_sidekick.broker.inspector import Inspector
-from django_sidekick.broker.look import get_look
 from django_sidekick.broker.moving import queue_of
 from django_sidekick.broker.sets import Member
 from django_sidekick.broker.whereabouts import Found, Location, seek
@@ -24,9 +24,9 @@ from django_sidekick.dashboard.sentences import sentence
 from django_sidekick.exceptions import BrokerUnavailable, SidekickError
 from django_sidekick.feature import load_features
 from django_sidekick.history.arguments import REDACTED
+from django_sidekick.jobs.byhand import inspector_for
 from django_sidekick.jobs.calls import with_defaults
 from django_sidekick.jobs.enqueue import enqueue
-from django_sidekick.jobs.moved import inspector_for
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.jobs.request import Request
 from django_sidekick.models import JobRecord
@@ -73,15 +73,15 @@ def carry_out(act: Act, jids: Sequence[str], at_s: float | None = None, asked_s:
     What is deleted is discarded in the history at once, for no page of Redis' can say it. Raise SidekickError if
     Redis is away before anything was done.
     """
-    look = get_look()
-    found: Found = look.ask({"found": seek(look.keys, jids, within_s=SEARCH_S * 4)})["found"]
+    console = get_console()
+    found: Found = console.ask({"found": seek(console.keys, jids, within_s=SEARCH_S * 4)})["found"]
     now_s = round(time.time(), 3)
     places = {
         jid: place
         for jid, place in found.places.items()
         if act.name in POSSIBLE[place.kind] and _was_there(place, asked_s, now_s)
     }
-    move = _move(inspector_for(look, act.name, at_s, now_s), act, at_s)
+    move = _move(inspector_for(console, act.name, at_s, now_s), act, at_s)
     done, refused, left, trouble = [], {}, [], ""
     for jid, place in places.items():
         if trouble:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_sidekick.broker import figures
+from django_sidekick.broker.console import Question, get_console
 from django_sidekick.broker.figures import ClassFigures
-from django_sidekick.broker.look import Question, get_look
 from django_sidekick.dashboard.page import LivePage
 from django_sidekick.dashboard.paging import ROWS, pages
 
@@ -50,7 +50,7 @@ class MetricsPage(LivePage):
     def questions(self) -> dict[str, Question]:
         """Ask for the buckets of the period."""
         now = datetime.now(UTC)
-        return {"metrics": figures.metrics(get_look().keys, now, self.minutes)}
+        return {"metrics": figures.metrics(get_console().keys, now, self.minutes)}
 
     def show(self, answers: dict[str, Any]) -> dict[str, Any]:
         """Return the classes that match, in the order asked for."""

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_sidekick.broker import figures, fleet, queues
+from django_sidekick.broker.console import Question, get_console
 from django_sidekick.broker.figures import Day
 from django_sidekick.broker.lag import lag
-from django_sidekick.broker.look import Question, get_look
 from django_sidekick.dashboard.behind import behind
 from django_sidekick.dashboard.page import LivePage
 from django_sidekick.dashboard.processes import LATE_S, sums, unread
@@ -68,7 +68,7 @@ class OverviewPage(LivePage):
 
     def questions(self) -> dict[str, Question]:
         """Ask for days, queues, processes, the server, and how far the history is behind."""
-        keys, today = get_look().keys, datetime.now(UTC).date()
+        keys, today = get_console().keys, datetime.now(UTC).date()
         return {
             "days": figures.days(keys, today, self.days),
             "queues": queues.queues(keys),

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views import View
 
-from django_sidekick.broker.look import Question, get_look
+from django_sidekick.broker.console import Question, get_console
 from django_sidekick.broker.numbers import numbers
 from django_sidekick.dashboard.acts import ACTS, VIEW, Act, repeated
 from django_sidekick.dashboard.sentences import sentence
@@ -141,9 +141,9 @@ class LivePage(View):
 
     def context(self) -> dict[str, Any]:
         """Return all names of the template: the frame, the bar, and the page's own."""
-        look, context = get_look(), self.frame()
+        console, context = get_console(), self.frame()
         try:
-            answers = look.ask({"numbers": numbers(look.keys), **self.questions()})
+            answers = console.ask({"numbers": numbers(console.keys), **self.questions()})
         except SidekickError as error:
             return {**context, "redis_error": sentence(error), "numbers": {}, "bar": self._bar({})}
         figures = answers.pop("numbers")._asdict()

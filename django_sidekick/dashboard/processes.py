@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_sidekick.broker import fleet
+from django_sidekick.broker.console import Question, get_console
 from django_sidekick.broker.fleet import Process
-from django_sidekick.broker.look import Question, get_look
 from django_sidekick.dashboard import acts, names
 from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.errand import Errand
@@ -42,7 +42,7 @@ class ProcessesPage(ErrandPage):
 
     def questions(self) -> dict[str, Question]:
         """Ask for the processes, with what they have been asked for."""
-        keys = get_look().keys
+        keys = get_console().keys
         return {"processes": fleet.processes(keys), "known": fleet.known(keys)}
 
     def show(self, answers: dict[str, Any]) -> dict[str, Any]:
@@ -87,8 +87,8 @@ class ProcessesPage(ErrandPage):
         return kept == self.name
 
     def _meant(self, errand: Errand | None) -> list[Process]:
-        look, post = get_look(), self.request.POST
-        living = look.ask({"processes": fleet.processes(look.keys)})["processes"]
+        console, post = get_console(), self.request.POST
+        living = console.ask({"processes": fleet.processes(console.keys)})["processes"]
         if errand:
             return [process for process in living if process.identity in errand.names]
         if post.get("select_across") == "1":
@@ -106,9 +106,9 @@ class ProcessesPage(ErrandPage):
         return answer
 
     def _ask(self, act: Act, meant: list[Process]) -> None:
-        look = get_look()
+        console = get_console()
         for process in meant:
-            look.change(fleet.signal(look.keys, process.identity, SIGNALS[act.name]))
+            console.change(fleet.signal(console.keys, process.identity, SIGNALS[act.name]))
             acts.log(self.request, act, process.name)
         if act.name == "quiet":
             said = ngettext(

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_sidekick.broker import queues
-from django_sidekick.broker.look import Question, get_look
+from django_sidekick.broker.console import Question, get_console
 from django_sidekick.broker.moving import Move, Moved, Source
 from django_sidekick.dashboard import acts
 from django_sidekick.dashboard.acts import ACTS, Act
@@ -64,7 +64,7 @@ class QueuePage(QueueActs):
 
     def questions(self) -> dict[str, Question]:
         """Ask for the page's rows, or for those to look through."""
-        keys = get_look().keys
+        keys = get_console().keys
         if any(Filter.of(self.request.GET)):
             return {"waiting": queues.nearest(keys, self.queue)}
         return {"waiting": queues.waiting(keys, self.queue, page_asked(self.request.GET), ROWS)}
@@ -116,21 +116,21 @@ class QueuePage(QueueActs):
         return None
 
     def _matching(self) -> list[str]:
-        look, meant = get_look(), Filter.of(self.request.GET)
-        waiting: queues.Waiting = look.ask({"w": queues.nearest(look.keys, self.queue)})["w"]
+        console, meant = get_console(), Filter.of(self.request.GET)
+        waiting: queues.Waiting = console.ask({"w": queues.nearest(console.keys, self.queue)})["w"]
         texts = enumerate(waiting.texts, waiting.first)
         return [queues.text_name(place, raw) for place, raw in texts if meant.takes_text(raw)]
 
     def _delete(self, act: Act, names: Sequence[str]) -> None:
-        look = get_look()
-        texts = look.ask({"texts": queues.named(look.keys, self.queue, names)})["texts"]
-        source = Source(look.keys.queue(self.queue), "list", queues.reach(names))
+        console = get_console()
+        texts = console.ask({"texts": queues.named(console.keys, self.queue, names)})["texts"]
+        source = Source(console.keys.queue(self.queue), "list", queues.reach(names))
         moved = Moved()
         meant = Counter(name.partition("|")[2] for name in names)
         try:
             for turn in range(max(meant.values())):  # a text that waits twice is two jobs: one a turn
                 moves = [Move(raw) for raw in texts if meant[digest(raw)] > turn]
-                for part in mover(look, act.name, None).portions(source, moves):
+                for part in mover(console, act.name, None).portions(source, moves):
                     moved = moved.and_also(part)
         finally:
             self._log_deleted(act, moved)

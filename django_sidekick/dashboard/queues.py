@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_sidekick.broker import queues
-from django_sidekick.broker.look import Question, get_look
+from django_sidekick.broker.console import Question, get_console
 from django_sidekick.broker.replies import count
 from django_sidekick.dashboard import acts, names
 from django_sidekick.dashboard.acts import Act
@@ -47,18 +47,18 @@ class QueueActs(ErrandPage):
         if "errand" in self.request.POST:
             confirmed = self.confirmed(act)
             return self._empty(act, confirmed) if confirmed else None
-        look, asked_s, user = get_look(), time.time(), str(self.request.user.pk)
-        size = look.ask({"size": queues.size(look.keys, name)})["size"]
+        console, asked_s, user = get_console(), time.time(), str(self.request.user.pk)
+        size = console.ask({"size": queues.size(console.keys, name)})["size"]
         errand = Errand(ERRAND + name, act.name, user, Filter(), asked_s, 0.0, size)
         if self.request.POST.get("post") == "yes":
             return self._empty(act, errand)
         return self.confirm(act, _("queue %s") % text(name), size, errand=errand.token())
 
     def _set_paused(self, act: Act, name: str) -> None:
-        look = get_look()
+        console = get_console()
         is_pause = act.name == "pause"
         change = queues.pause if is_pause else queues.resume
-        if not count(look.change([change(look.keys, name)])[0]):
+        if not count(console.change([change(console.keys, name)])[0]):
             said = _("Queue %s is paused already.") if is_pause else _("Queue %s is not paused.")
             messages.info(self.request, said % text(name))
             return
@@ -70,9 +70,9 @@ class QueueActs(ErrandPage):
         messages.success(self.request, said % text(name))
 
     def _empty(self, act: Act, errand: Errand) -> HttpResponse | None:
-        look, name = get_look(), errand.kept.removeprefix(ERRAND)
+        console, name = get_console(), errand.kept.removeprefix(ERRAND)
         line = (_("queue %s") % text(name))[:150]
-        errand, progress = self.carry_out(act, errand, lambda e: emptying(look, name, e), line)
+        errand, progress = self.carry_out(act, errand, lambda e: emptying(console, name, e), line)
         if progress is None:
             self._say_deleted(name, errand.done)
             self.say_gone(errand.total - errand.done)
@@ -105,7 +105,7 @@ class QueuesPage(QueueActs):
         """Ask for a page of the queues whose names have `?q=`."""
         query = self.query.casefold()
         asked = page_asked(self.request.GET)
-        return {"listed": queues.queues(get_look().keys, lambda name: query in text(name).casefold(), asked, ROWS)}
+        return {"listed": queues.queues(get_console().keys, lambda name: query in text(name).casefold(), asked, ROWS)}
 
     @property
     def query(self) -> str:

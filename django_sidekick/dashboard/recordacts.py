@@ -15,11 +15,11 @@ from django.utils.translation import gettext_lazy, ngettext
 from django_sidekick.conf import get_settings
 from django_sidekick.dashboard import acts, jobacts
 from django_sidekick.dashboard.acts import Act
+from django_sidekick.dashboard.bounded import MOST_COUNTED, Records
 from django_sidekick.dashboard.errand import Errand
 from django_sidekick.dashboard.errandpage import ErrandPage
 from django_sidekick.dashboard.sentences import sentence
 from django_sidekick.dashboard.show import figure
-from django_sidekick.dashboard.table import MOST_COUNTED, Records
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.models import JobRecord
 

@@ -17,11 +17,11 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import ngettext
 
-from django_sidekick.dashboard import table
+from django_sidekick.dashboard import bounded
+from django_sidekick.dashboard.bounded import Records, count_text
 from django_sidekick.dashboard.columns import TimeFilter, asked_for
 from django_sidekick.dashboard.drill import Drill, drill
 from django_sidekick.dashboard.show import figure, moment
-from django_sidekick.dashboard.table import Records, count_text
 
 MOST_JIDS = 1_000
 """Jobs whose jids begin as is asked that are shown."""
@@ -67,12 +67,12 @@ class RecordList(ChangeList):
             if self.query:
                 rows = containing(rows, self.query)
         for column, value in asked.items():
-            rows = table.beside(rows, column, value)
+            rows = bounded.beside(rows, column, value)
         return rows
 
     def get_results(self, request: HttpRequest) -> None:
         """Read a page, and say how many rows there are as far as that is known. All are never shown on one."""
-        rows: Any = table.FoundOnce(self.queryset) if self._is_narrowed else self.queryset
+        rows: Any = bounded.FoundOnce(self.queryset) if self._is_narrowed else self.queryset
         self.paginator = self.model_admin.get_paginator(request, rows, self.list_per_page)
         try:
             self.result_list = list(self.paginator.page(self.page_num).object_list)
@@ -117,22 +117,22 @@ class RecordList(ChangeList):
     def _newest(self, rows: Records, asked: dict[str, str]) -> Records:
         """Let an index lead, and cut to a window if there is more to be looked for; `asked` keeps the rest."""
         column = next(iter(asked), "")
-        value = asked.pop(column) if table.is_indexed(column) else ""
+        value = asked.pop(column) if bounded.is_indexed(column) else ""
         self._is_narrowed = bool(asked or self.query or self._is_sorted())
         if value and (self._is_narrowed or self._is_timed()):
-            rows = table.leading(rows, column, value)
+            rows = bounded.leading(rows, column, value)
         elif value:
-            rows = table.by_time(rows, column, value)
+            rows = bounded.by_time(rows, column, value)
         if not self._is_narrowed:
             return rows
-        rows, is_cut = table.window(rows)
+        rows, is_cut = bounded.window(rows)
         if is_cut:
             said = ngettext(
                 "Only the newest %(most)s job is looked through.",
                 "Only the newest %(most)s jobs are looked through.",
-                table.WINDOW,
+                bounded.WINDOW,
             )
-            self.note = said % {"most": figure(table.WINDOW)}
+            self.note = said % {"most": figure(bounded.WINDOW)}
         return rows
 
     def _is_timed(self) -> bool:

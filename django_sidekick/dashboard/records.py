@@ -15,11 +15,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from django_sidekick.broker.console import get_console
 from django_sidekick.broker.lag import lag
-from django_sidekick.broker.look import get_look
 from django_sidekick.conf import get_settings
 from django_sidekick.dashboard.acts import ACTS, DESTROY, OPERATE, VIEW
 from django_sidekick.dashboard.behind import behind
+from django_sidekick.dashboard.bounded import BoundedPaginator, Records
 from django_sidekick.dashboard.columns import (
     ClassFilter,
     ErrorFilter,
@@ -30,16 +31,15 @@ from django_sidekick.dashboard.columns import (
 from django_sidekick.dashboard.recall import recall
 from django_sidekick.dashboard.recordacts import RecordActs
 from django_sidekick.dashboard.recordlist import RecordList, of_jid
-from django_sidekick.dashboard.table import BoundedPaginator, Records
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.models import JobRecord
 
 
 def _behind() -> list[str]:
     """Nothing, while Redis is away: what is recorded can be seen all the same."""
-    look = get_look()
+    console = get_console()
     try:
-        return behind(look.ask({"lag": lag(look.keys)})["lag"])
+        return behind(console.ask({"lag": lag(console.keys)})["lag"])
     except SidekickError:
         return []
 

@@ -12,9 +12,9 @@ from django.utils.functional import cached_property
 from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
-from django_sidekick.broker.look import Question, get_look
+from django_sidekick.broker.console import Question, get_console
 from django_sidekick.broker.whereabouts import Found, seek
-from django_sidekick.dashboard import jobacts, table
+from django_sidekick.dashboard import bounded, jobacts
 from django_sidekick.dashboard.job import NOWHERE, gap_text
 from django_sidekick.dashboard.page import LivePage
 from django_sidekick.dashboard.recall import find_record, recall
@@ -54,7 +54,7 @@ class SearchPage(LivePage):
         """Ask Redis where such a job is."""
         if "live" in self.request.GET or not self.jids:
             return {}
-        return {"found": seek(get_look().keys, self.jids, within_s=jobacts.SEARCH_S)}
+        return {"found": seek(get_console().keys, self.jids, within_s=jobacts.SEARCH_S)}
 
     def get(self, request: HttpRequest, **names: Any) -> HttpResponse:
         """Look into the records first, then into Redis."""
@@ -86,7 +86,7 @@ class SearchPage(LivePage):
             return Hits()
         word = self.text.lower()
         names = [
-            [value for value in table.values_of(column, alias) if word in value.lower()]
+            [value for value in bounded.values_of(column, alias) if word in value.lower()]
             for column in ("job_class", "error_class")
         ]
         rows = beginning(JobRecord.objects.using(alias).all(), self.text)

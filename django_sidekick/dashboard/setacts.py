@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_sidekick.broker import sets
-from django_sidekick.broker.look import Look, get_look
-from django_sidekick.broker.moving import Hand, Moved, Source
+from django_sidekick.broker.console import Console, get_console
+from django_sidekick.broker.moving import Moved, Planner, Source
 from django_sidekick.dashboard import acts
 from django_sidekick.dashboard.acts import Act
 from django_sidekick.dashboard.errand import Errand, measure, move_of, mover, steps
@@ -36,9 +36,9 @@ class SetActs(ErrandPage):
         """Return the filter of this page's URL: what an act on all of them is about."""
         return Filter.of(self.request.GET)
 
-    def key(self, look: Look) -> str:
+    def key(self, console: Console) -> str:
         """Return the set's key."""
-        key: str = getattr(look.keys, self.kept)
+        key: str = getattr(console.keys, self.kept)
         return key
 
     def is_meant_by(self, kept: str) -> bool:
@@ -66,15 +66,15 @@ class SetActs(ErrandPage):
         return None
 
     def _selected(self, act: Act, names: list[str], at_s: float | None) -> None:
-        look = get_look()
-        key, now_s = self.key(look), time.time()
-        members = sets.find(look, key, names)
-        hand = Hand(look.settings, look.keys, now_s)
-        moves = [move_of(act.name, key, member, hand, at_s) for member in members]
+        console = get_console()
+        key, now_s = self.key(console), time.time()
+        members = sets.find(console, key, names)
+        planner = Planner(console.settings, console.keys, now_s)
+        moves = [move_of(act.name, key, member, planner, at_s) for member in members]
         moved, refused = Moved(), moves.count(None)
         chosen = [move for move in moves if move]
         try:
-            for part in mover(look, act.name, at_s).portions(Source(key), chosen):
+            for part in mover(console, act.name, at_s).portions(Source(key), chosen):
                 moved = moved.and_also(part)
         finally:
             self._log_selected(act, moved)
@@ -89,8 +89,8 @@ class SetActs(ErrandPage):
             acts.log(self.request, act, f"{self.title}: {len(moved.done):,}")
 
     def _all(self, act: Act, at_s: float | None) -> HttpResponse | None:
-        look, asked_s = get_look(), time.time()
-        total, until, place = measure(look, self.key(look), self.meant, newest_first=self.newest_first)
+        console, asked_s = get_console(), time.time()
+        total, until, place = measure(console, self.key(console), self.meant, newest_first=self.newest_first)
         if not total:
             messages.warning(self.request, _("No job matches: nothing was done."))
             return None
@@ -105,12 +105,12 @@ class SetActs(ErrandPage):
 
     def _note(self, act: Act, total: int) -> str:
         """Say what will not be expected: more may match than was looked through; the dead set holds only so many."""
-        look, said = get_look(), []
-        size = look.ask({"extent": sets.extent(self.key(look))})["extent"][0] if any(self.meant) else 0
+        console, said = get_console(), []
+        size = console.ask({"extent": sets.extent(self.key(console))})["extent"][0] if any(self.meant) else 0
         if size > sets.MOST_SEARCHED:
             part = _("Only %(looked)s of %(total)s jobs were looked through, in the order of the page: more may match.")
             said.append(part % {"looked": figure(sets.MOST_SEARCHED), "total": figure(size)})
-        most = look.settings.dead_max_jobs
+        most = console.settings.dead_max_jobs
         if act.name == "kill" and total >= most:
             kept = ngettext(
                 "The dead set keeps the newest %(most)s job; the others are dropped.",
@@ -121,9 +121,9 @@ class SetActs(ErrandPage):
         return " ".join(said)
 
     def _carry_out(self, act: Act, errand: Errand) -> HttpResponse | None:
-        look, words = get_look(), errand.meant.words()[:100]
+        console, words = get_console(), errand.meant.words()[:100]
         line = f"{self.title} ({words})" if words else str(self.title)
-        errand, progress = self.carry_out(act, errand, lambda e: steps(look, self.key(look), e), line)
+        errand, progress = self.carry_out(act, errand, lambda e: steps(console, self.key(console), e), line)
         if progress is None:
             # a reschedule passes over what bears the new time already: that has not gone
             gone = 0 if act.name == "reschedule" else errand.total - errand.done - errand.refused

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from django.utils.translation import gettext_lazy, ngettext
 
-from django_sidekick.broker.look import MOST_READ, Question, get_look
+from django_sidekick.broker.console import MOST_READ, Question, get_console
 from django_sidekick.broker.sets import Member, Stretch, stretch
 from django_sidekick.dashboard.acts import ACTS
 from django_sidekick.dashboard.filters import Filter
@@ -65,7 +65,7 @@ class SetPage(SetActs):
 
     def questions(self) -> dict[str, Question]:
         """Ask for the neighbours to show, or to look through."""
-        key, first, size = self.key(get_look()), self._first(), ROWS
+        key, first, size = self.key(get_console()), self._first(), ROWS
         if any(self.meant):
             first, size = self._looked_from(), MOST_READ
         return {"stretch": stretch(key, first, size, newest_first=self.newest_first)}

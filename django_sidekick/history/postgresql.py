@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from django.conf import settings as django_settings
 
-from django_sidekick.history.moments import Moments
 from django_sidekick.history.rows import (
     ATTEMPT_COLUMNS,
     COLUMNS,
@@ -19,6 +18,7 @@ from django_sidekick.history.rows import (
     Facts,
     Row,
 )
+from django_sidekick.history.timetexts import TimeTexts
 from django_sidekick.history.writers import move, upsert
 from django_sidekick.models import JobAttempt, JobRecord
 
@@ -60,7 +60,7 @@ class PostgreSQLWriter:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         zone, suffix = (UTC, "+00") if django_settings.USE_TZ else (None, "")
-        self._moments = Moments(zone, suffix)
+        self._times = TimeTexts(zone, suffix)
 
     def prepare(self, batch: Batch) -> Lines:
         """Return what COPY reads."""
@@ -91,10 +91,10 @@ class PostgreSQLWriter:
 
     def _success_line(self, facts: Facts) -> str:
         jid, job_class, queue, args, created_at, enqueued_at, started_at, finished_at, wait_s, run_s, worker = facts
-        finished = self._moments.text(finished_at)
+        finished = self._times.text(finished_at)
         return _SUCCESS % (
             _escaped(jid), _name(job_class), _name(queue), _json(args), self._known(created_at),
-            self._known(enqueued_at), self._moments.text(started_at), finished, finished, _interval(wait_s),
+            self._known(enqueued_at), self._times.text(started_at), finished, finished, _interval(wait_s),
             _interval(run_s), _name(worker),
         )  # fmt: skip
 
@@ -102,7 +102,7 @@ class PostgreSQLWriter:
         jid, job_class, queue, state, args, kwargs, tags = row[:7]
         started_at, finished_at, changed_at, wait_s, run_s, attempts = row[10:16]
         text, moment, known = _escaped, self._optional, self._known
-        changed_at_text = self._moments.text(changed_at)
+        changed_at_text = self._times.text(changed_at)
         return (
             f"{text(jid)}\t{_name(job_class)}\t{_name(queue)}\t{state}\t{_json(args)}\t{_json(kwargs)}\t{_json(tags)}\t"
             f"{known(row[7])}\t{known(row[8])}\t{moment(row[9])}\t{moment(started_at)}\t"
@@ -117,10 +117,10 @@ class PostgreSQLWriter:
         return f"{_escaped(jid)}\t{number}\t" + "\t".join(texts) + f"\t{moments}\t{_escaped(worker)}\n"
 
     def _known(self, at_s: float | None) -> str:
-        return self._moments.known(at_s) or "\\N"
+        return self._times.known(at_s) or "\\N"
 
     def _optional(self, at_s: float | None) -> str:
-        return self._moments.text(at_s) or "\\N"
+        return self._times.text(at_s) or "\\N"
 
 
 def _escaped(text: str) -> str:

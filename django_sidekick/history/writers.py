@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from django.conf import settings as django_settings
 from django.utils import timezone
 
-from django_sidekick.history.moments import Moments, microseconds
 from django_sidekick.history.rows import (
     ATTEMPT_COLUMNS,
     COLUMNS,
@@ -27,6 +26,7 @@ from django_sidekick.history.rows import (
     apply_move,
     row_of,
 )
+from django_sidekick.history.timetexts import TimeTexts, microseconds
 from django_sidekick.models import JobAttempt, JobRecord
 
 CHUNKS = (1500, 500, 50, 5, 1)
@@ -76,7 +76,7 @@ class SQLiteWriter:
         connection.ensure_connection()
         most = connection.connection.getlimit(SQLITE_LIMIT_VARIABLE_NUMBER)
         self._chunks = [rows for rows in CHUNKS if rows == 1 or rows * len(COLUMNS) <= most]
-        self._moments = Moments(connection.timezone if django_settings.USE_TZ else None)
+        self._times = TimeTexts(connection.timezone if django_settings.USE_TZ else None)
 
     def prepare(self, batch: Batch) -> list[tuple[str, list[Any]]]:
         """Return statements with their parameters."""
@@ -106,7 +106,7 @@ class SQLiteWriter:
 
     def _success(self, facts: Facts) -> tuple[Any, ...]:
         jid, job_class, queue, args, created_at, enqueued_at, started_at, finished_at, wait_s, run_s, worker = facts
-        text, known = self._moments.text, self._moments.known
+        text, known = self._times.text, self._times.known
         finished = text(finished_at)
         return (
             jid, job_class, queue, args, known(created_at), known(enqueued_at), text(started_at), finished, finished,
@@ -114,7 +114,7 @@ class SQLiteWriter:
         )  # fmt: skip
 
     def _row(self, row: Row) -> Row:
-        text, known = self._moments.text, self._moments.known
+        text, known = self._times.text, self._times.known
         finished_at, changed_at = row[11], text(row[12])
         return [
             *row[:7], known(row[7]), known(row[8]), text(row[9]), text(row[10]),
@@ -123,7 +123,7 @@ class SQLiteWriter:
         ]  # fmt: skip
 
     def _attempt(self, attempt: Attempt) -> Attempt:
-        text = self._moments.text
+        text = self._times.text
         return (*attempt[:5], text(attempt[5]), text(attempt[6]), attempt[7])
 
 

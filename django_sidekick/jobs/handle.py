@@ -11,8 +11,8 @@ from django.apps import apps
 from django_sidekick.broker.broker import get_broker
 from django_sidekick.conf import get_settings
 from django_sidekick.exceptions import ArgumentError
+from django_sidekick.jobs.byhand import inspector_for
 from django_sidekick.jobs.moments import moment_s
-from django_sidekick.jobs.moved import inspector_for
 
 
 class EnqueuedJob:

@@ -88,7 +88,7 @@ def test_a_move_of_what_has_gone_changes_nothing(redis, inspector):
     found = inspector.find(JID)
     redis.delete("retry")
 
-    assert not inspector._move(found, inspector._hand().to_dead(found.raw))
+    assert not inspector._move(found, inspector._planner().to_dead(found.raw))
     assert redis.zcard("dead") == 0
 
 

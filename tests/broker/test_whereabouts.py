@@ -5,8 +5,8 @@ import json
 import pytest
 
 from django_sidekick.broker import whereabouts
+from django_sidekick.broker.console import answer, get_console
 from django_sidekick.broker.inspector import Inspector
-from django_sidekick.broker.look import answer, get_look
 from django_sidekick.broker.whereabouts import Gap, Location, seek
 
 JID = "f" * 24
@@ -144,10 +144,10 @@ def test_a_job_leaves_a_queue_whose_name_is_no_utf8(redis, broker):
 
 def test_a_look_asks_for_names_that_are_no_utf8(redis):
     redis.rpush(b"queue:\xff", "x")
-    look = get_look()
+    console = get_console()
 
     def question():
-        replies = yield [("LLEN", look.keys.queue(b"\xff".decode(errors="surrogateescape")))]
+        replies = yield [("LLEN", console.keys.queue(b"\xff".decode(errors="surrogateescape")))]
         return replies[0]
 
-    assert look.ask({"size": question()}) == {"size": 1}
+    assert console.ask({"size": question()}) == {"size": 1}

@@ -13,7 +13,7 @@ from django.contrib.admin.models import LogEntry
 from django.core.management import call_command
 from django.urls import reverse
 
-from django_sidekick.broker.look import get_look
+from django_sidekick.broker.console import get_console
 from django_sidekick.dashboard import errandpage
 from django_sidekick.dashboard.emptying import emptying
 from django_sidekick.dashboard.errand import Errand
@@ -323,9 +323,9 @@ def test_a_cleared_queue_is_in_the_history_and_many_jobs_are_done_with_progress(
 
 def test_what_is_pushed_while_a_queue_is_cleared_stays(mirror, redis, client, destroyer, monkeypatch):
     enqueue(redis, *map(job, range(1, 51)))
-    look = get_look()
+    console = get_console()
     errand = Errand("queue:low", "clear", "1", Filter(), time.time() - 1, 0.0, 50)
-    walk = emptying(look, "low", errand)
+    walk = emptying(console, "low", errand)
 
     next(walk)
     for _ in range(20):

@@ -7,8 +7,8 @@ from django.urls import reverse
 
 from django_sidekick.broker import figures
 from django_sidekick.broker.beats import Counts, ProcessBeat
+from django_sidekick.broker.console import get_console
 from django_sidekick.broker.keys import Keys
-from django_sidekick.broker.look import get_look
 from tests.dashboard.live import beat, enqueue, job
 from tests.dashboard.test_queues import words
 
@@ -36,13 +36,13 @@ def test_runs_of_a_class_are_read_from_the_buckets_that_workers_write(redis, cli
 @pytest.mark.parametrize("minutes", figures.MINUTES)
 def test_each_period_ends_where_it_says(redis, minutes):
     now = datetime(2026, 1, 2, 3, 4, 30, tzinfo=UTC)
-    look = get_look()
+    console = get_console()
     step = 1 if minutes <= 480 else 10
     for name, ago in (("In", minutes - step), ("Out", minutes + 10)):
         counts = Counts(1, 0, {name: [1, 0, 1.0, *[0] * 26]})
         ProcessBeat(redis, Keys()).add_counts(counts, (now - timedelta(minutes=ago)).timestamp())
 
-    rows = look.ask({"m": figures.metrics(look.keys, now, minutes)})["m"]
+    rows = console.ask({"m": figures.metrics(console.keys, now, minutes)})["m"]
 
     assert [row.job_class for row in rows] == ["In"]
     assert rows[0] == figures.ClassFigures("In", 1, 0, 1.0)
@@ -80,9 +80,9 @@ def test_the_overview_shows_runs_of_each_day(redis, client, viewer, days):
 
 def test_days_are_those_of_sidekiqs_counters(redis):
     redis.set("stat:processed:2026-02-28", 3)
-    look = get_look()
+    console = get_console()
 
-    days = look.ask({"days": figures.days(look.keys, date(2026, 3, 1), 2)})["days"]
+    days = console.ask({"days": figures.days(console.keys, date(2026, 3, 1), 2)})["days"]
 
     assert days == [figures.Day(date(2026, 2, 28), 3, 0), figures.Day(date(2026, 3, 1), 0, 0)]
 
@@ -102,14 +102,14 @@ def test_the_overview_shows_queues_processes_and_the_server(redis, client, viewe
 def test_a_page_asks_in_at_most_two_round_trips(redis, client, viewer, page):
     enqueue(redis, job())
     beat(redis)
-    look, asked = get_look(), []
-    send = look._send
-    look._send = lambda commands: asked.append(commands) or send(commands)
+    console, asked = get_console(), []
+    send = console._send
+    console._send = lambda commands: asked.append(commands) or send(commands)
 
     try:
         client.get(reverse(f"admin:sidekick_{page}"))
     finally:
-        look._send = send
+        console._send = send
 
     assert len(asked) == 2
 

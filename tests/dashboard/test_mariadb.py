@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db import connections
 from django.test import RequestFactory
 
-from django_sidekick.dashboard import table
+from django_sidekick.dashboard import bounded
 from django_sidekick.dashboard.recordlist import beginning
 from django_sidekick.models import JobRecord
 from tests.dashboard.records import many, record
@@ -31,8 +31,8 @@ def rows(mariadb_alias, django_db_blocker, sidekick_settings):
 @pytest.mark.parametrize(
     ("ask", "answer"),
     [
-        (lambda rows: table.values_of("job_class", rows.db), ["B", "shop.jobs.CleanUp"]),
-        (lambda rows: table.values_of("error_class", rows.db), ["E"]),
+        (lambda rows: bounded.values_of("job_class", rows.db), ["B", "shop.jobs.CleanUp"]),
+        (lambda rows: bounded.values_of("error_class", rows.db), ["E"]),
         (lambda rows: [row.jid for row in beginning(rows.all(), "ffffff")], ["ffffff"]),
     ],
 )

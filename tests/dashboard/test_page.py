@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from django.urls import reverse
 
-from django_sidekick.broker.look import get_look
+from django_sidekick.broker.console import get_console
 from django_sidekick.broker.numbers import Numbers, numbers
 from tests.conftest import free_port
 
@@ -45,9 +45,9 @@ def test_the_bar_counts_what_is_in_redis_and_ignores_keys_of_another_type(redis)
     redis.hset("p", "busy", 3)
     redis.zadd("retry", {"x": 1})
     redis.set("stat:processed", 7)
-    look = get_look()
+    console = get_console()
 
-    answers = look.ask({"numbers": numbers(look.keys)})
+    answers = console.ask({"numbers": numbers(console.keys)})
 
     assert answers["numbers"] == Numbers(7, 0, 3, 2, 1, 0, 0)
 

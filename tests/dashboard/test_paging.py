@@ -7,7 +7,7 @@ import json
 import pytest
 from django.urls import reverse
 
-from django_sidekick.broker.look import get_look
+from django_sidekick.broker.console import get_console
 from tests.dashboard.live import IDENTITY, beat, job
 from tests.dashboard.test_queues import words
 
@@ -35,13 +35,13 @@ def running(redis, identity, count, **fields):
 def asked(client, url):
     """Return the answer, and the commands of each round trip."""
     trips = []
-    look = get_look()
-    send = look._send
-    look._send = lambda commands: trips.append(commands) or send(commands)
+    console = get_console()
+    send = console._send
+    console._send = lambda commands: trips.append(commands) or send(commands)
     try:
         return client.get(url), trips
     finally:
-        look._send = send
+        console._send = send
 
 
 def test_queues_have_100_rows_a_page_and_only_theirs_are_read(redis, client, viewer):

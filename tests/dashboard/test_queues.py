@@ -12,8 +12,8 @@ from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
 from django_sidekick.broker import queues
+from django_sidekick.broker.console import Console, get_console
 from django_sidekick.broker.keys import Keys
-from django_sidekick.broker.look import Look, get_look
 from django_sidekick.conf import get_settings
 from django_sidekick.dashboard import queue
 from django_sidekick.dashboard.emptying import emptying
@@ -63,10 +63,10 @@ def test_a_queue_that_nobody_reads_is_said(redis, client, viewer):
 def test_threads_are_those_of_the_capsules_that_read_a_queue(redis, client, viewer):
     capsules = {"a": {"concurrency": 2, "weights": {"low": 0}}, "b": {"concurrency": 4, "weights": {"high": 1, "low": 1}}}
     beat(redis, threads=6, capsules=capsules)
-    look = get_look()
+    console = get_console()
     redis.sadd("queues", "low", "high")
 
-    listed = look.ask({"queues": queues.queues(look.keys)})["queues"].queues
+    listed = console.ask({"queues": queues.queues(console.keys)})["queues"].queues
 
     assert [(queue.name, queue.processes, queue.threads) for queue in listed] == [("high", 1, 4), ("low", 1, 6)]
 
@@ -172,13 +172,13 @@ def test_a_page_of_100000_jobs_costs_two_round_trips_and_at_most_1000_jobs(redis
     client.get(LOW)
 
     asked = []
-    look = get_look()
-    send = look._send
-    look._send = lambda commands: asked.append(commands) or send(commands)
+    console = get_console()
+    send = console._send
+    console._send = lambda commands: asked.append(commands) or send(commands)
     try:
         seen, _ = round_trips(redis, lambda: client.get(LOW + query))
     finally:
-        look._send = send
+        console._send = send
 
     assert len(asked) == 2
     assert seen["lrange"] == (2 if query else 1)
@@ -326,7 +326,7 @@ def test_when_redis_goes_away_half_way_the_log_says_how_far_it_came(client, dest
 def test_a_long_queue_is_cleared_beside_workers_that_take_from_it_and_they_do_not_wait(redis):
     calls = itertools.count()
 
-    class Beside(Look):
+    class Beside(Console):
         def run(self, name, keys, words):
             if name == "move" and next(calls) % 2 == 0:  # and not while it asks again for those that are left
                 redis.rpop("queue:low", 60)
@@ -351,11 +351,11 @@ def test_beside_a_filter_nobody_clears_what_is_not_shown(redis, client, destroye
 
 def test_a_job_is_found_again_wherever_it_was_given_back(redis):
     enqueue(redis, *map(str, range(2500)))
-    look, keys = get_look(), Keys()
+    console, keys = get_console(), Keys()
     names = [queues.text_name(2101, b"2100"), queues.text_name(1, b"0"), "1|junk", "x", ""]
     redis.rpush("queue:low", *[b"back"] * 900)
 
-    assert look.ask({"texts": queues.named(keys, "low", names)})["texts"] == [b"0", b"2100"]
+    assert console.ask({"texts": queues.named(keys, "low", names)})["texts"] == [b"0", b"2100"]
 
 
 @pytest.mark.parametrize("name", [b"\xff", b"a/b\n", "ü".encode(), b""])

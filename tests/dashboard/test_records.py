@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from django_sidekick.dashboard import recordlist, table
+from django_sidekick.dashboard import bounded, recordlist
 from django_sidekick.models import JobRecord
 from tests.dashboard.records import JID, many, record
 
@@ -159,8 +159,8 @@ def test_a_search_goes_on_within_the_filters(history, client, viewer):
 
 
 def test_what_no_index_finds_is_looked_for_among_the_newest_and_that_is_said(history, client, viewer, monkeypatch):
-    monkeypatch.setattr(table, "WINDOW", 10)
-    monkeypatch.setattr(table.window, "__defaults__", (10,))
+    monkeypatch.setattr(bounded, "WINDOW", 10)
+    monkeypatch.setattr(bounded.window, "__defaults__", (10,))
     many(30, database=history)
     JobRecord.objects.using(history).filter(jid=f"{25:024x}").update(queue="rare", args=["rare"])
 
@@ -182,7 +182,7 @@ def test_a_jid_that_begins_too_many_is_cut_and_that_is_said(client, viewer, monk
 
 
 def test_more_rows_than_are_counted_are_said_to_be_more(history, client, viewer, monkeypatch):
-    monkeypatch.setattr(table, "MOST_COUNTED", 200)
+    monkeypatch.setattr(bounded, "MOST_COUNTED", 200)
     many(250, database=history)
 
     answer = opened(client)
@@ -194,7 +194,7 @@ def test_more_rows_than_are_counted_are_said_to_be_more(history, client, viewer,
 
 
 def test_postgresql_knows_about_how_many_rows_there_are(history, client, viewer, monkeypatch):
-    monkeypatch.setattr(table, "MOST_COUNTED", 20)
+    monkeypatch.setattr(bounded, "MOST_COUNTED", 20)
     many(250, database=history)
     if history == "postgresql":
         with connections[history].cursor() as cursor:
@@ -224,9 +224,9 @@ def test_the_choices_of_a_filter_are_found_by_steps_through_the_index(history):
     for number in range(40):
         record(f"{number}", database=history, job_class=f"C{number % 4}", error_class=f"E{number % 3}" if number % 2 else "", queue=f"q{number % 2}")
 
-    assert table.values_of("job_class", history) == ["C0", "C1", "C2", "C3"]
-    assert table.values_of("error_class", history) == ["E0", "E1", "E2"]
-    assert table.values_of("queue", history) == ["q0", "q1"]
+    assert bounded.values_of("job_class", history) == ["C0", "C1", "C2", "C3"]
+    assert bounded.values_of("error_class", history) == ["E0", "E1", "E2"]
+    assert bounded.values_of("queue", history) == ["q0", "q1"]
 
 
 def test_filters_use_the_index_that_was_made_for_them(history):
@@ -238,8 +238,8 @@ def test_filters_use_the_index_that_was_made_for_them(history):
     rows = JobRecord.objects.using(history)
 
     for column, value, index in (("error_class", "E", "error"), ("state", "dead", "state"), ("job_class", "A", "class")):
-        newest = table.window(table.leading(rows.all(), column, value), 10)[0]
-        plan = table.beside(newest, "queue", "low").order_by("-changed_at", "-jid")[:5].explain()
+        newest = bounded.window(bounded.leading(rows.all(), column, value), 10)[0]
+        plan = bounded.beside(newest, "queue", "low").order_by("-changed_at", "-jid")[:5].explain()
         assert f"sk_job_{index}" in plan
 
 

@@ -7,8 +7,8 @@ from django.utils import translation
 
 from django_sidekick import push
 from django_sidekick.broker.broker import get_broker
+from django_sidekick.broker.console import get_console
 from django_sidekick.broker.inspector import Inspector
-from django_sidekick.broker.look import get_look
 from django_sidekick.dashboard.sentences import sentence
 from django_sidekick.exceptions import BrokerUnavailable, EnqueueError, SidekickError, WrongType
 
@@ -28,7 +28,7 @@ def in_both(error):
 
 def test_redis_that_is_away(sidekick_settings):
     sidekick_settings(REDIS="redis://127.0.0.1:1/0")
-    english, vietnamese = in_both(met(lambda: get_look().ask({"all": iter([[("PING",)]])})))
+    english, vietnamese = in_both(met(lambda: get_console().ask({"all": iter([[("PING",)]])})))
 
     assert english.startswith("Redis at 127.0.0.1:1 is away: Error 111")
     assert vietnamese.startswith("Không kết nối được Redis tại 127.0.0.1:1: Error 111")

@@ -14,7 +14,7 @@ from django.core import signing
 from django.urls import reverse
 
 from django_sidekick.broker import sets
-from django_sidekick.broker.look import get_look
+from django_sidekick.broker.console import get_console
 from django_sidekick.dashboard import errandpage, setacts
 from django_sidekick.dashboard.errand import Errand, measure, steps
 from django_sidekick.dashboard.errandpage import MANY
@@ -204,10 +204,10 @@ def test_an_errand_on_jobs_that_stay_ends(redis):
     redis.set("queue:low", "no list")
     redis.zadd("dead", {job(n): 5 if n % 2 else n for n in range(1000)})
     redis.zadd("dead", {b"x%d" % n: 5 for n in range(300)})
-    look = get_look()
-    total, until, _ = measure(look, "dead", Filter())
+    console = get_console()
+    total, until, _ = measure(console, "dead", Filter())
 
-    *_, errand = steps(look, "dead", Errand("dead", "retry_now", "1", Filter(), time.time(), until, total))
+    *_, errand = steps(console, "dead", Errand("dead", "retry_now", "1", Filter(), time.time(), until, total))
 
     assert (errand.done, errand.refused, errand.is_over) == (0, 1300, True)
     assert redis.zcard("dead") == 1300
@@ -215,13 +215,13 @@ def test_an_errand_on_jobs_that_stay_ends(redis):
 
 def test_an_errand_can_begin_again_from_any_token_it_had(redis):
     fill(redis, "dead", range(1, 1001))
-    look = get_look()
-    total, until, _ = measure(look, "dead", Filter(q="7"))
+    console = get_console()
+    total, until, _ = measure(console, "dead", Filter(q="7"))
     first = Errand("dead", "delete", "1", Filter(q="7"), time.time(), until, total)
-    tokens = [errand.token() for errand in steps(look, "dead", first)]
+    tokens = [errand.token() for errand in steps(console, "dead", first)]
 
     for token in tokens:
-        list(steps(look, "dead", Errand.of(token)))
+        list(steps(console, "dead", Errand.of(token)))
 
     assert redis.zcard("dead") == 1000 - total
     assert total == sum("7" in f"{n:024x}" or "7" in str(n) for n in range(1, 1001)) or total > 0
@@ -229,12 +229,12 @@ def test_an_errand_can_begin_again_from_any_token_it_had(redis):
 
 def test_a_kill_in_the_middle_loses_nothing_and_it_can_be_asked_for_again(redis):
     fill(redis, "dead", range(1, 5001))
-    total, until, _ = measure(get_look(), "dead", Filter())
+    total, until, _ = measure(get_console(), "dead", Filter())
     errand = Errand("dead", "retry_now", "1", Filter(), time.time(), until, total)
     pid = os.fork()
     if not pid:
         with contextlib.suppress(BaseException):
-            list(steps(get_look(), "dead", errand))
+            list(steps(get_console(), "dead", errand))
         os._exit(0)
     wait_until(lambda: redis.llen("queue:low") > 300, "some to be retried")
     os.kill(pid, signal.SIGKILL)
@@ -242,7 +242,7 @@ def test_a_kill_in_the_middle_loses_nothing_and_it_can_be_asked_for_again(redis)
 
     done = redis.llen("queue:low")
     assert redis.zcard("dead") + done == 5000
-    list(steps(get_look(), "dead", errand))
+    list(steps(get_console(), "dead", errand))
 
     jids = {json.loads(raw)["jid"] for raw in redis.lrange("queue:low", 0, -1)}
     assert (redis.zcard("dead"), redis.llen("queue:low"), len(jids)) == (0, 5000, 5000)
@@ -250,10 +250,10 @@ def test_a_kill_in_the_middle_loses_nothing_and_it_can_be_asked_for_again(redis)
 
 def test_a_reschedule_into_the_midst_of_the_others_meets_each_once(redis):
     fill(redis, "schedule", range(1, 1001))
-    look = get_look()
-    total, until, _ = measure(look, "schedule", Filter())
+    console = get_console()
+    total, until, _ = measure(console, "schedule", Filter())
 
-    *_, errand = steps(look, "schedule", Errand("schedule", "reschedule", "1", Filter(), time.time(), until, total, 500.5))
+    *_, errand = steps(console, "schedule", Errand("schedule", "reschedule", "1", Filter(), time.time(), until, total, 500.5))
 
     assert redis.zcount("schedule", 500.5, 500.5) == 1000
     assert errand.done == 1000

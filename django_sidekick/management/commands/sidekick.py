@@ -16,7 +16,7 @@ from django_sidekick.broker.lag import Lag
 from django_sidekick.conf import STATES, get_settings
 from django_sidekick.exceptions import SidekickError
 from django_sidekick.history import retention
-from django_sidekick.jobs.moved import inspector_for
+from django_sidekick.jobs.byhand import inspector_for
 from django_sidekick.management.commands import runworker
 
 MOST_CHARACTERS = 6

@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 
 from django_sidekick.broker.broker import Broker
+from django_sidekick.broker.console import Console
 from django_sidekick.broker.inspector import Inspector
 from django_sidekick.broker.keys import Keys
-from django_sidekick.broker.look import Look
 from django_sidekick.broker.moving import Move
 from django_sidekick.conf import Settings
 from django_sidekick.jobs import mirrored
@@ -36,7 +36,7 @@ def event_of(settings: Settings, act: str, moves: Sequence[Move], now_s: float, 
 
 
 def inspector_for(
-    broker: Broker | Look, act: str, due_at_s: float | None = None, now_s: float | None = None
+    broker: Broker | Console, act: str, due_at_s: float | None = None, now_s: float | None = None
 ) -> Inspector:
     """Return an Inspector that does one kind of act to single jobs, each with its event, at `now_s` or when it is done."""
 

@@ -9,7 +9,7 @@ _THOUSANDS = tuple(f"{number:03d}" for number in range(1000))
 """Looked up in half the time that formatting takes."""
 
 
-class Moments:
+class TimeTexts:
     """Texts of moments, `2026-11-25 00:48:00.123456`, in one zone; of the same second they have the beginning in common.
 
     `zone`: None for Django without USE_TZ, which means local time. `suffix` stands behind: the offset from UTC.

@@ -1,4 +1,4 @@
-"""One look at Redis for one page: what all its parts ask goes in the same few round trips."""
+"""Redis for people: what all parts of a page ask goes in the same few round trips, and acts go through it too."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import redis
 
 from django_sidekick.broker import broker, connection
 from django_sidekick.broker.keys import Keys
+from django_sidekick.broker.patience import unavailable
 from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import BrokerUnavailable
 
@@ -30,7 +31,7 @@ it; or its ResponseError, where that is for the question to judge: for a key of 
 """
 
 
-class Look:
+class Console:
     """Ask Redis for people: few round trips, little patience, nothing repeated. Safe to share between threads."""
 
     def __init__(self, settings: Settings) -> None:
@@ -88,9 +89,7 @@ class Look:
         return replies
 
     def _unavailable(self, error: Exception) -> BrokerUnavailable:
-        if isinstance(error, redis.ResponseError):
-            return BrokerUnavailable.refused(error)
-        return BrokerUnavailable.away(connection.place(self.client), error)
+        return unavailable(connection.place(self.client), error)
 
 
 def answer(client: connection.Client, question: Question) -> Any:
@@ -129,14 +128,14 @@ def as_it_came(word: Any) -> Any:
         return word.encode(errors="surrogatepass")
 
 
-def get_look() -> Look:
+def get_console() -> Console:
     """Return this process' Look for the settings in force. Opens no connection."""
-    return _look(get_settings(), os.getpid())
+    return _console(get_settings(), os.getpid())
 
 
 @cache
-def _look(settings: Settings, pid: int) -> Look:  # a forked child needs its own
-    return Look(settings)
+def _console(settings: Settings, pid: int) -> Console:  # a forked child needs its own
+    return Console(settings)
 
 
 def _is_expected(command: Command, error: redis.ResponseError) -> bool:
