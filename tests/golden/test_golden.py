@@ -20,7 +20,7 @@ from django_sidekick import BaseJob, push
 from django_sidekick.broker.inspector import Inspector
 from tests.conftest import wait_until
 from tests.golden.jobs import AWAY, Echo, NoRetry
-from tests.worker.family import BEAT_AND_SLACK_S, BEATS_OFTEN, children_of, settings_module
+from tests.worker.family import BEAT_AND_SLACK_S, BEATS_OFTEN, children_of, settings_module, state_of
 from tests.workers import worker_process
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -183,6 +183,8 @@ def test_a_busy_worker_shows_its_job(redis, tmp_path, name, processes):
         wait_until(lambda: len(redis.smembers("processes")) == max(processes, 1), "the other's beat")
         family = [worker.process.pid, *children_of(worker.process.pid)]
         send(family, signal.SIGKILL if name == "killed_worker" else signal.SIGSTOP)  # no beat comes while we compare
+        wait_until(lambda: all(state_of(pid) in ("", "Z", "T") for pid in family), "the standstill")
+        redis.ping(), redis.ping()  # what they sent before has been read by the server when it reads the second
 
         (work,) = redis.keys("*:work")
         for identity in redis.smembers("processes") - {work.removesuffix(b":work")}:
