@@ -40,10 +40,14 @@ class Arguments:
         self._plain: set[str] = set()
         """Classes of which nothing is left out, and whose names are fit."""
 
-    def of(self, payload: dict[str, Any]) -> tuple[str, str | None, str | None]:
-        """Return the job's class, and its args and kwargs as JSON texts; both None if they are left out."""
+    def of(self, payload: dict[str, Any], told: tuple[str, ...] = ()) -> tuple[str, str | None, str | None]:
+        """Return the job's class, and its args and kwargs as JSON texts; both None if they are left out.
+
+        `told`: what those who ran or pushed it know to be hidden. If its class does not say so here, it is of another
+        version or not known at all: which value is which is not known either, and nothing is kept.
+        """
         name, args, kwargs = payload["class"], payload["args"], payload.get("kwargs")
-        if name in self._plain and not kwargs:
+        if name in self._plain and not kwargs and not told:
             written = self.text_of(args)
             return (name, written, "{}") if written and _size_of(written) <= self._most_bytes else (name, None, None)
         inside, is_read = name, True
@@ -53,6 +57,8 @@ class Arguments:
         if not self._keeps:
             return job_class, None, None
         redact = getattr(self._classes.get(inside), "redact", ())
+        if not set(told) <= set(redact):
+            return job_class, None, None
         if not redact and job_class == name not in ruby.WRAPPERS and len(self._plain) < 1000:
             self._plain.add(name)
         if redact:

@@ -124,7 +124,7 @@ def row_of(facts: Facts, **others: Any) -> Row:
 
 
 def _end(batch: Batch, jid: str, event: Event, arguments: Arguments) -> None:
-    kind, at_s, payload, worker, started_at_s, duration_s, _, error = event
+    kind, at_s, payload, worker, started_at_s, duration_s, _, error, redact = event
     get = payload.get
     created_at_s, enqueued_at_s = _moment(get("created_at")), _moment(get("enqueued_at"))
     waited_s = None
@@ -132,7 +132,7 @@ def _end(batch: Batch, jid: str, event: Event, arguments: Arguments) -> None:
         waited_s = started_at_s - enqueued_at_s  # type: ignore[operator] # of an outcome it is known
         waited_s = waited_s if 0.0 <= waited_s <= _LONGEST_S else 0.0
     queue = get("queue")
-    job_class, args, kwargs = arguments.of(payload)
+    job_class, args, kwargs = arguments.of(payload, redact)
     facts = (
         jid, job_class, _name(queue) if type(queue) is str else "default", args, created_at_s, enqueued_at_s,
         started_at_s, at_s, waited_s, duration_s if 0.0 <= duration_s <= _LONGEST_S else 0.0, _name(worker),
@@ -190,7 +190,7 @@ def apply_move(before: Row, move: Row) -> bool:
 
 def _moved_row(jid: str, event: Event, arguments: Arguments) -> Row:
     payload, at_s = event.payload, event.at_s
-    job_class, args, kwargs = arguments.of(payload)
+    job_class, args, kwargs = arguments.of(payload, event.redact)
     enqueued_at_s = _moment(payload.get("enqueued_at"))
     if event.kind == "enqueued" and enqueued_at_s is None:
         enqueued_at_s = at_s

@@ -32,7 +32,8 @@ def event_of(settings: Settings, act: str, moves: Sequence[Move], now_s: float, 
     texts = [move.text or move.raw for move in moves]
     kept = [text for text in texts if mirrored.is_move_kept(text, settings)]
     stays_a_retry = act == "reschedule" and any(move.key == Keys(settings.key_prefix).retry for move in moves)
-    return event.encode_moves("retry" if stays_a_retry else KINDS[act], kept, now_s, due_at_s)
+    kind = "retry" if stays_a_retry else KINDS[act]
+    return event.encode_moves(kind, kept, now_s, due_at_s, mirrored.hidden_in(kept))
 
 
 def inspector_for(

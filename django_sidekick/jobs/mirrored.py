@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from zlib import crc32
 
 from django_sidekick.broker.broker import Push
 from django_sidekick.conf import Settings
 from django_sidekick.exceptions import MalformedPayload
-from django_sidekick.jobs.registry import LEVEL_BY_CLASS
+from django_sidekick.jobs.registry import LEVEL_BY_CLASS, REDACT_BY_CLASS
 from django_sidekick.wire import codec, event, ruby
 from django_sidekick.wire.outcome import Outcome
 from django_sidekick.wire.payload import as_text, parse
@@ -32,11 +33,13 @@ def events_of(settings: Settings, classes: Mapping[str, type[Any]]) -> EventsOf 
     if not is_mirrored(settings, classes):
         return None
     levels = _levels(classes)
+    redact = {name: job_class.redact for name, job_class in classes.items() if job_class.redact}
+    encode = partial(event.encode, redact=redact) if redact else event.encode
     if not levels and settings.history != "failures" and settings.history_sample >= 1:
-        return event.encode
+        return encode
 
     def encode_some(worker: str, outcomes: Sequence[Outcome]) -> bytes:
-        return event.encode(worker, [o for o in outcomes if o.payload and is_outcome_kept(o, settings, levels)])
+        return encode(worker, [o for o in outcomes if o.payload and is_outcome_kept(o, settings, levels)])
 
     return encode_some
 
@@ -61,8 +64,8 @@ def push_events(settings: Settings, pushes: Sequence[Push], levels: Mapping[str,
             later[raw] = at_s
     now_s = time.time()
     blobs = [
-        event.encode_moves("enqueued", now, now_s),
-        event.encode_moves("scheduled", list(later), now_s, list(later.values())),
+        event.encode_moves("enqueued", now, now_s, redact=hidden_in(now)),
+        event.encode_moves("scheduled", list(later), now_s, list(later.values()), hidden_in([*later])),
     ]
     return [blob for blob in blobs if blob]
 
@@ -79,6 +82,14 @@ def is_move_kept(text: bytes, settings: Settings, levels: Mapping[str, str] = LE
     except MalformedPayload:
         return False
     return _is_payload_kept(payload, settings, levels)
+
+
+def hidden_in(texts: Sequence[bytes]) -> dict[bytes, Sequence[str]]:
+    """Return what the classes of these jobs hide of them, as far as this process knows them, and they hide anything."""
+    if not REDACT_BY_CLASS:
+        return {}
+    hidden = {text: REDACT_BY_CLASS.get(ruby.job_name(codec.loads(text))) for text in texts}
+    return {text: names for text, names in hidden.items() if names}
 
 
 def is_outcome_kept(outcome: Outcome, settings: Settings, levels: Mapping[str, str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django_sidekick.exceptions import UnknownJob
@@ -11,15 +12,17 @@ from django_sidekick.wire.payload import as_text
 JOBS: dict[str, type[Any]] = {}
 LEVEL_BY_CLASS: dict[str, str] = {}
 """Of the classes that have a level of history of their own."""
+REDACT_BY_CLASS: dict[str, Sequence[str]] = {}
+"""Of the classes that hide something from the history."""
 
 
 def register(job_class: type[Any]) -> None:
     """Claim the class' name: its class_name, or its dotted path. A later class of that name replaces it."""
     JOBS[job_class.name] = job_class
-    if job_class.history is None:
-        LEVEL_BY_CLASS.pop(job_class.name, None)
-    else:
-        LEVEL_BY_CLASS[job_class.name] = job_class.history
+    for known, value in ((LEVEL_BY_CLASS, job_class.history), (REDACT_BY_CLASS, job_class.redact)):
+        known.pop(job_class.name, None)
+        if value:
+            known[job_class.name] = value
 
 
 def resolve(name: str) -> type[Any]:

@@ -1,7 +1,7 @@
 """What became of jobs, as it travels in the stream of events: one blob for each acknowledgement. Pure.
 
     number of events, a line break
-    a JSON text: [worker, [[kind, bytes, started, took], [kind, bytes, started, took, due, error], …]], a line break
+    a JSON text: [worker, [[kind, bytes, started, took], [kind, bytes, started, took, due, error, redact], …]], a line break
     the payloads' texts as they are, so many bytes each, a comma between them
 
 A payload is neither decoded nor written again on the way in. On the way out all are read at once, as the JSON array that
@@ -10,11 +10,12 @@ they nearly are; one that cannot be read spoils no other, for then each is read 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
-from django_sidekick.wire import codec
+from django_sidekick.wire import codec, ruby
 from django_sidekick.wire.outcome import Outcome
 from django_sidekick.wire.payload import error_backtrace, error_message, scrub
 
@@ -24,6 +25,10 @@ MOVES = frozenset({"enqueued", "scheduled", "retry", "dead", "discarded"})
 LATEST_S = 1e11
 
 OnJunk = Callable[[str], None]
+Redact: TypeAlias = Mapping[str, Sequence[str]]
+"""By the name of a class: the parameters, and keys inside of arguments, whose values the mirror does not keep."""
+
+NOTHING_HIDDEN: Mapping[Any, Sequence[str]] = MappingProxyType({})
 
 
 class Event(NamedTuple):
@@ -33,6 +38,7 @@ class Event(NamedTuple):
     A move: somebody has pushed, revived, killed or deleted it; `worker` is "" and `started_at_s` None.
     `payload` is the job as it was then: of a failed run, as it was before the run. It has a class, args and a jid,
     a text of at least one character; nothing else is known of it. `error`: class, message, backtrace.
+    `redact`: what its class hides of the arguments, as those knew it who told of the event: the recorder may not.
     """
 
     kind: str
@@ -43,13 +49,14 @@ class Event(NamedTuple):
     duration_s: float = 0.0
     due_at_s: float | None = None
     error: tuple[str, str, str] | None = None
+    redact: tuple[str, ...] = ()
 
 
 _new_event: Callable[[tuple[Any, ...]], Event] = partial(tuple.__new__, Event)
 """Event's own __new__ takes three times as long: once a job."""
 
 
-def encode(worker: str, outcomes: Sequence[Outcome]) -> bytes:
+def encode(worker: str, outcomes: Sequence[Outcome], redact: Redact = NOTHING_HIDDEN) -> bytes:
     """Return the blob of what a worker's jobs came to; b"" if none of them has an event.
 
     What ran and was a job has one: what was released, or is malformed, has none.
@@ -61,24 +68,31 @@ def encode(worker: str, outcomes: Sequence[Outcome]) -> bytes:
             continue
         text = delivery[2]
         texts.append(text)
-        if error is None:
+        hidden = redact.get(ruby.job_name(payload)) if redact else None
+        if error is None and not hidden:
             entries.append([kind, len(text), started_at_s, duration_s])
             continue
-        said = [scrub(type(error).__name__), error_message(error), error_backtrace(error)]
         due_at_s = at_s if kind == "retry" else None
-        entries.append([kind, len(text), started_at_s, duration_s, due_at_s, said])
+        entries.append([kind, len(text), started_at_s, duration_s, due_at_s, _said(error), list(hidden or ())])
     return _blob(worker, entries, texts)
 
 
 def encode_moves(
-    kind: str, texts: Sequence[bytes], at_s: float, due_at_s: float | Sequence[float] | None = None
+    kind: str,
+    texts: Sequence[bytes],
+    at_s: float,
+    due_at_s: float | Sequence[float] | None = None,
+    redact: Mapping[bytes, Sequence[str]] = NOTHING_HIDDEN,
 ) -> bytes:
     """Return the blob of jobs that no worker ran: enqueued, scheduled or to be retried (at `due_at_s`), dead or discarded.
 
-    `due_at_s` is one moment for all, or one for each.
+    `due_at_s` is one moment for all, or one for each. `redact`: what is hidden of those texts of which something is.
     """
     dues = due_at_s if isinstance(due_at_s, Sequence) else [due_at_s] * len(texts)
-    return _blob("", [[kind, len(t), None, at_s, due] for t, due in zip(texts, dues, strict=True)], texts)
+    entries: list[list[Any]] = [[kind, len(t), None, at_s, due] for t, due in zip(texts, dues, strict=True)]
+    for entry, text in zip(entries, texts, strict=True) if redact else ():
+        entry += [None, list(redact[text])] if text in redact else []
+    return _blob("", entries, texts)
 
 
 def decode(blob: bytes, on_junk: OnJunk = lambda reason: None) -> list[Event]:
@@ -111,7 +125,7 @@ def _all_at_once(worker: str, entries: list[Any], payloads: list[Any]) -> list[E
         at_s = started_at_s + took_s
         if kind not in OUTCOMES or size < 0 or not 0 <= at_s < LATEST_S:
             raise ValueError("an entry of another kind")
-        events.append(_new_event((kind, at_s, payload, worker, started_at_s, took_s, None, None)))
+        events.append(_new_event((kind, at_s, payload, worker, started_at_s, took_s, None, None, ())))
     return events
 
 
@@ -137,6 +151,10 @@ def count_of(blob: bytes) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
+def _said(error: BaseException | None) -> list[str] | None:
+    return None if error is None else [scrub(type(error).__name__), error_message(error), error_backtrace(error)]
+
+
 def _blob(worker: str, entries: list[list[Any]], texts: Sequence[bytes]) -> bytes:
     if not entries:
         return b""
@@ -160,21 +178,21 @@ def _event(worker: str, entry: list[Any], payload: dict[str, Any]) -> Event:
     is_move = started_at_s is None
     if kind not in (MOVES if is_move else OUTCOMES):
         raise ValueError(f"a kind that nobody knows: {kind!r:.50}")
-    due_at_s, error = _rest(entry[4:]) if len(entry) > 4 else (None, None)
+    rest = _rest(*entry[4:7])
     if is_move:
-        return _new_event((kind, _moment(took_s), payload, "", None, 0.0, due_at_s, error))
+        return _new_event((kind, _moment(took_s), payload, "", None, 0.0, *rest))
     at_s = _moment(started_at_s + took_s)
-    return _new_event((kind, at_s, payload, worker, started_at_s, took_s, due_at_s, error))
+    return _new_event((kind, at_s, payload, worker, started_at_s, took_s, *rest))
 
 
-def _rest(rest: list[Any]) -> tuple[float | None, tuple[str, str, str] | None]:
-    due_at_s, said = rest[0], rest[1] if len(rest) > 1 else None
+def _rest(due_at_s: Any = None, said: Any = None, redact: Any = ()) -> tuple[Any, ...]:
+    """Return the last three of an event: when it is due, the error, what is to be hidden."""
     if due_at_s is not None:
         due_at_s = _moment(due_at_s)
-    if said is None:
-        return due_at_s, None
-    name, message, backtrace = (str(text) for text in said)
-    return due_at_s, (name, message, backtrace)
+    if said is not None:
+        name, message, backtrace = (str(text) for text in said)
+        said = name, message, backtrace
+    return due_at_s, said, tuple(str(name) for name in redact)
 
 
 def _moment(value: Any) -> float:

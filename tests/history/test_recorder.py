@@ -18,7 +18,7 @@ from django_sidekick.history.arguments import Arguments
 from django_sidekick.models import HistoryCursor, JobRecord
 from django_sidekick.wire import event
 from django_sidekick.wire.arguments import load
-from tests.history.conftest import Mirror, outcome
+from tests.history.conftest import Mirror, outcome, raw
 
 
 def at(seconds):
@@ -219,10 +219,10 @@ def test_a_row_that_the_database_refuses_in_any_form_keeps_no_other_from_being_w
 def test_an_event_of_which_we_fail_to_make_a_row_keeps_no_other_from_being_written(sqlite_mirror, monkeypatch):
     true_of = Arguments.of
 
-    def of(self, payload):
+    def of(self, payload, told=()):
         if payload["jid"] == "bad":
             raise RuntimeError("a fault of ours")
-        return true_of(self, payload)
+        return true_of(self, payload, told)
 
     monkeypatch.setattr(Arguments, "of", of)
     sqlite_mirror.tell(outcome(jid="before"), outcome(jid="bad"), outcome(jid="after"))
@@ -403,6 +403,22 @@ def test_what_no_parameter_takes_is_hidden_where_a_class_redacts(sqlite_mirror):
     sqlite_mirror.write()
 
     assert sqlite_mirror.row().args == [1, "[redacted]", "[redacted]"]
+
+
+def test_a_recorder_that_does_not_know_what_is_hidden_keeps_no_arguments(mirror):
+    """It is of an older version than the worker, or of another project."""
+    new, known = {"J": ["card"], ShortSecretJob.name: ["card", "pin"]}, {ShortSecretJob.name: ["card"]}
+    mirror.tell(outcome(jid="plain"))
+    mirror.append(event.encode("w", [outcome(jid="a"), outcome("retry", jid="b", error=ValueError())], new))
+    mirror.append(event.encode("w", [outcome(jid="c", **{"class": ShortSecretJob.name}, args=[1, "4111"])], new))
+    mirror.append(event.encode("w", [outcome(jid="d", **{"class": ShortSecretJob.name}, args=[1, "4111"])], known))
+    mirror.append(event.encode_moves("enqueued", [raw(jid="e")], 1000.0, redact={raw(jid="e"): ["card"]}))
+    mirror.write()
+
+    found = {row.jid: (row.args, row.kwargs) for row in mirror.rows.all()}
+    assert found.pop("plain") == ([1], {})
+    assert found.pop("d") == ([1, "[redacted]"], {})
+    assert found == dict.fromkeys("abce", (None, None))
 
 
 class OthersSecretJob(BaseJob):

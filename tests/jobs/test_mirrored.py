@@ -9,13 +9,14 @@ from django.db import transaction
 from django_sidekick import BaseJob, perform_all_later
 from django_sidekick.conf import build_settings
 from django_sidekick.jobs import mirrored
+from django_sidekick.jobs.byhand import inspector_for
 from django_sidekick.jobs.options import problems_of
 from django_sidekick.wire import codec, event
 from django_sidekick.wire.outcome import Delivery, Outcome
 from django_sidekick.wire.payload import parse
 from tests.app.jobs import NoopJob
 
-LEVELS = {level: type(level, (), {"history": level}) for level in ("finished", "full", "failures", "off")}
+LEVELS = {level: type(level, (), {"history": level, "redact": ()}) for level in ("finished", "full", "failures", "off")}
 
 
 def outcome(kind="done", name="J", jid="a", more="", error=None):
@@ -103,6 +104,25 @@ def test_at_level_full_a_push_is_told_of_in_the_same_step(redis, sidekick_settin
     assert (second.kind, second.payload["jid"], second.due_at_s) == ("scheduled", later.jid, redis.zscore("schedule", json_of(second)))
     assert [(e.kind, e.due_at_s) for e in bulk] == [("scheduled", redis.zscore("schedule", json_of(e))) for e in bulk]
     assert int(redis.get("sk:events:bytes")) == sum(len(fields[b"b"]) for _, fields in redis.xrange("sk:events"))
+
+
+class HidingJob(BaseJob):
+    history = "full"
+    redact = ("card",)
+
+    def perform(self, card): ...
+
+
+def test_who_pushes_runs_or_moves_a_job_tells_what_its_class_hides(redis, broker):
+    handle = HidingJob.perform_later("4111")
+    FullJob.perform_later(1)
+    HidingJob.set(wait=60).perform_later("4111")
+    assert inspector_for(broker, "delete").delete(handle.jid)
+    done = outcome(name=HidingJob.name), outcome(name=FullJob.name)
+    blob = mirrored.events_of(build_settings({}), {job.name: job for job in (HidingJob, FullJob)})("w", done)
+
+    assert [e.redact for e in pushes(redis)] == [("card",), (), ("card",), ("card",)]
+    assert [e.redact for e in event.decode(blob)] == [("card",), ()]
 
 
 def json_of(told):

@@ -38,7 +38,7 @@ def test_what_was_done_comes_back_as_it_was():
     blob = event.encode("host:1:abc", [outcome(), outcome("discarded", b'{"class":"K","args":[],"jid":"b"}')])
 
     first, second = event.decode(blob)
-    assert first == ("done", 1000.5, {"class": "J", "args": [1], "jid": "a"}, "host:1:abc", 1000.0, 0.5, None, None)
+    assert first == ("done", 1000.5, {"class": "J", "args": [1], "jid": "a"}, "host:1:abc", 1000.0, 0.5, None, None, ())
     assert (second.kind, second.payload["jid"]) == ("discarded", "b")
     assert event.count_of(blob) == 2
 
@@ -51,6 +51,20 @@ def test_a_failure_carries_its_error_and_when_it_is_tried_again():
     assert told.error[:2] == ("ValueError", "it broke")
     assert told.error[2].startswith("Traceback") and told.error[2].endswith("ValueError: it broke\n")
     assert event.decode(event.encode("w", [outcome("dead", error=error, at_s=2000.0)]))[0].due_at_s is None
+
+
+def test_what_a_class_hides_of_its_arguments_is_told_with_its_events():
+    hiding = {"J": ["card"], "Inside": ("pin",)}
+    wrapped = b'{"class":"Sidekiq::ActiveJob::Wrapper","wrapped":"Inside","args":[],"jid":"c"}'
+    outcomes = [outcome(), outcome("retry", error=raised(ValueError()), at_s=5.0), outcome(raw=b'{"class":"K","args":[],"jid":"b"}')]
+    told = event.decode(event.encode("w", [*outcomes, outcome(raw=wrapped)], hiding))
+
+    assert [e.redact for e in told] == [("card",), ("card",), (), ("pin",)]
+    assert [bool(e.error) for e in told] == [False, True, False, False]
+    assert (told[0].at_s, told[0].due_at_s, told[1].due_at_s) == (1000.5, None, 5.0)
+    first, second = b'{"class":"J","args":[],"jid":"a"}', b'{"class":"K","args":[],"jid":"b"}'
+    moves = event.decode(event.encode_moves("scheduled", [first, second], 1.0, [2.0, 3.0], {first: ["card"]}))
+    assert [(e.due_at_s, e.redact) for e in moves] == [(2.0, ("card",)), (3.0, ())]
 
 
 def test_what_was_released_or_is_no_job_is_not_told_of():
