@@ -1,14 +1,15 @@
-"""Deleting old rows: by age, which each state may have of its own, and beyond a number of rows. In small chunks."""
+"""Deleting old rows: by age, which each state may have of its own, and beyond a number of rows or runs. In small chunks."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from django_sidekick.conf import Settings
@@ -17,6 +18,12 @@ from django_sidekick.models import JobAttempt, JobRecord
 LOOK_EVERY_S = 60.0
 LOCK_S = 0.010
 FEWEST, MOST = 50, 5000
+MOST_ATTEMPTS = 100
+"""Kept of one job: a job that fails every minute for ever never ends, and so never becomes old."""
+
+LOOKED_BACK = 10_000
+"""Attempts that a new recorder looks through for those of such jobs; from then on it looks at each new one."""
+
 SHARE = 1.1
 """Deleted for each row that is written, while there are old ones: a little more, so that they become fewer."""
 
@@ -29,6 +36,7 @@ class Retention:
         self._pruning: Iterator[int] | None = None
         self._look_at = 0.0
         self._written = 0
+        self._seen: int | None = None
 
     def turn(self, written: int) -> None:
         """Delete about as many old rows as were written, and a chunk at least; nothing if it is not time to look."""
@@ -36,7 +44,7 @@ class Retention:
         most_rows = self._settings.history_max_rows
         is_many = most_rows is not None and self._written > most_rows // 10
         if self._pruning is None and (time.monotonic() >= self._look_at or is_many):
-            self._pruning, self._written = prune(self._settings), 0
+            self._pruning, self._written = chain(prune(self._settings), self._surplus()), 0
         deleted = 0
         while self._pruning is not None and deleted <= written * SHARE:
             chunk = next(self._pruning, None)
@@ -44,6 +52,20 @@ class Retention:
                 self._pruning, self._look_at = None, time.monotonic() + LOOK_EVERY_S
             else:
                 deleted += chunk
+
+    def _surplus(self) -> Iterator[int]:
+        """Delete the oldest attempts of jobs that have failed again, and more often than is kept of one."""
+        attempts = JobAttempt.objects.using(self._settings.history_database).order_by()
+        newest = attempts.aggregate(newest=Max("pk"))["newest"]
+        if newest is None:
+            return
+        seen = newest - LOOKED_BACK if self._seen is None else self._seen
+        late = attempts.filter(pk__gt=seen, pk__lte=newest, number__gt=MOST_ATTEMPTS)
+        for jid, number in late.values_list("record_id").annotate(Max("number")):
+            surplus = attempts.filter(record_id=jid, number__lte=number - MOST_ATTEMPTS)
+            while keys := list(surplus.values_list("pk", flat=True)[:MOST_ATTEMPTS]):
+                yield attempts.filter(pk__in=keys)._raw_delete(attempts.db)
+        self._seen = newest
 
 
 def prune(settings: Settings) -> Iterator[int]:

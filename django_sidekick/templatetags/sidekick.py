@@ -1,14 +1,18 @@
-"""Filters of the live pages. Each takes anything that can stand in Redis, and none raises."""
+"""Filters and tags of the live pages. Each takes anything that can stand in Redis, and none raises."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import django
 from django import template
+from django.utils.html import format_html
 
 from django_sidekick.dashboard import names, show
 
 register = template.Library()
+
+_CRUMBS_ARE_A_LIST = django.VERSION >= (6, 1)
 
 
 @register.filter
@@ -66,3 +70,20 @@ def sk_number(count: int) -> str:
 def sk_name(name: str) -> str:
     """Return a name that stands in Redis as a form's value: `names.decoded` reads it."""
     return names.encoded(name)
+
+
+@register.simple_block_tag
+def sk_crumbs(content: str) -> str:
+    """Return the path to the page, as the admin of this Django writes and styles it."""
+    if _CRUMBS_ARE_A_LIST:
+        return format_html('<ol class="breadcrumbs">{}</ol>', content)
+    return format_html('<div class="breadcrumbs">{}</div>', content)
+
+
+@register.simple_tag
+def sk_crumb(label: Any, url: str = "", *, is_first: bool = False) -> str:
+    """Return one step of it; without a URL it is the page itself."""
+    step = format_html('<a href="{}">{}</a>', url, label) if url else format_html("{}", label)
+    if _CRUMBS_ARE_A_LIST:
+        return format_html("<li>{}</li>" if url else '<li aria-current="page">{}</li>', step)
+    return step if is_first else format_html("&rsaquo; {}", step)

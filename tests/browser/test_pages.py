@@ -34,6 +34,27 @@ def test_a_page_can_be_read_by_all_in_both_themes(visit, stock, page, screen):
     assert complaints == {"light": [], "dark": []}
 
 
+LOOK = """(selector) => {
+    const {backgroundColor, color, padding, boxShadow} = getComputedStyle(document.querySelector(selector));
+    return {backgroundColor, color, padding, boxShadow};
+}"""
+
+
+def test_path_and_buttons_look_as_the_admins_own(visit, stock):
+    """Of whichever Django: its style sheets, and what they hang on, change with it."""
+    visitor = visit()
+    page = visitor.open("records")
+    path, button = page.evaluate(LOOK, ".breadcrumbs"), page.evaluate(LOOK, "#changelist-search .button")
+    page = visitor.open("retries")
+
+    assert page.evaluate(LOOK, ".breadcrumbs") == path
+    for selector in ('.sk-actions [data-action="retry_now"]', ".sk-filter .button"):
+        look = page.evaluate(LOOK, selector)
+        assert {name: look[name] for name in ("backgroundColor", "color", "boxShadow")} == {
+            name: button[name] for name in ("backgroundColor", "color", "boxShadow")
+        }, selector
+
+
 @pytest.mark.parametrize("locale", ["en", "vi"])
 def test_at_no_width_runs_a_page_out_of_its_window_or_breaks_a_number(visit, stock, redis, locale):
     """A tablet, half a window, a page at 200 %: the admin's sidebar takes its part of these widths."""

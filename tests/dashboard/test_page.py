@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import html
+import re
 import time
 from urllib.parse import quote
 
@@ -35,6 +37,22 @@ def test_who_may_not_see_jobs_gets_403_and_who_is_not_logged_in_the_login(redis,
 
 def test_the_index_of_the_admin_links_the_live_pages(client, viewer):
     assert '<a href="/admin/django_sidekick/live/"' in client.get("/admin/").content.decode()
+
+
+PATH = re.compile(r'<(?:div|ol) class="breadcrumbs">.*?</(?:div|ol)>', re.DOTALL)
+
+
+def test_the_path_to_a_page_is_written_as_this_admin_writes_its_own(redis, client, viewer):
+    """Django 6.1 styles a list, those before it a line."""
+    own, theirs = (PATH.search(client.get(reverse(f"admin:{name}")).content.decode())[0] for name in (
+        "sidekick_retries", "django_sidekick_jobrecord_changelist",
+    ))  # fmt: skip
+    skeletons = [re.findall(r"<(\w+)", path) for path in (own, theirs)]
+    words = [re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", path))).strip() for path in (own, theirs)]
+
+    assert skeletons[0] == skeletons[1]
+    assert re.split(r"[ \u203a]+", words[0]) == ["Home", "Live", "Retries"]
+    assert words[1].replace("Sidekick", "Live").replace("Jobs", "Retries") == words[0]
 
 
 def test_the_bar_counts_what_is_in_redis_and_ignores_keys_of_another_type(redis):

@@ -116,6 +116,31 @@ def test_the_recorder_deletes_between_its_batches(mirror, sidekick_settings):
     assert mirror.rows.count() == 101
 
 
+def add_attempts(mirror, jid, numbers):
+    now = timezone.now()
+    attempts = [JobAttempt(record_id=jid, number=number, finished_at=now) for number in numbers]
+    JobAttempt.objects.using(mirror.alias).bulk_create(attempts)
+
+
+def test_of_a_job_that_fails_for_ever_the_last_hundred_runs_are_kept(mirror, sidekick_settings):
+    settings = sidekick_settings(HISTORY_DATABASE=mirror.alias, HISTORY_RETENTION=None)
+    add_attempts(mirror, "endless", range(1, 351))
+    add_attempts(mirror, "patient", range(1, 101))
+    recorder = retention.Retention(settings)
+
+    recorder.turn(0)
+    assert mirror.attempts.filter(record_id="endless").count() == 250, "a chunk of 100 a turn"
+    recorder.turn(10_000)
+    numbers = list(mirror.attempts.filter(record_id="endless").values_list("number", flat=True))
+    assert numbers == list(range(251, 351))
+    assert mirror.attempts.filter(record_id="patient").count() == 100
+
+    add_attempts(mirror, "endless", [351])
+    recorder._look_at = 0.0
+    recorder.turn(0)
+    assert mirror.attempts.filter(record_id="endless").first().number == 252
+
+
 def test_prune_says_what_it_does(sqlite_mirror, sidekick_settings):
     sidekick_settings(HISTORY_DATABASE=sqlite_mirror.alias)
     for state in ("processed", "dead"):

@@ -118,7 +118,7 @@ def test_quiet_gives_back_what_was_fetched_ahead_within_a_second(redis, processe
     NoopJob.perform_bulk([(n,) for n in range(500)])
     with worker_process("-p", processes, "-c", "1") as worker:
         began_on(redis)
-        assert redis.llen("queue:default") < 500, "some are fetched ahead"
+        wait_until(lambda: redis.llen("queue:default") < 500, "some to be fetched ahead")
         worker.send(signal.SIGTSTP)
         wait_until(lambda: redis.llen("queue:default") == 500, "them to be back", 1)
         redis.rpush("gate", "go")
