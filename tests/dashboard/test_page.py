@@ -3,9 +3,11 @@ from __future__ import annotations
 import html
 import re
 import time
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from django.contrib.staticfiles import finders
 from django.urls import reverse
 
 from django_sidekick.broker.console import get_console
@@ -53,6 +55,14 @@ def test_the_path_to_a_page_is_written_as_this_admin_writes_its_own(redis, clien
     assert skeletons[0] == skeletons[1]
     assert re.split(r"[ \u203a]+", words[0]) == ["Home", "Live", "Retries"]
     assert words[1].replace("Sidekick", "Live").replace("Jobs", "Retries") == words[0]
+
+
+def test_no_colour_hangs_on_a_variable_that_a_theme_may_not_have():
+    """jazzmin's, unfold's and others' admins have not Django's: white buttons would stand on white."""
+    css = Path(finders.find("django_sidekick/sidekick.css")).read_text()
+    named = re.findall(r"var\(--([a-z-]+)\)", css)
+
+    assert [name for name in named if f"--{name}:" not in css] == []
 
 
 def test_the_bar_counts_what_is_in_redis_and_ignores_keys_of_another_type(redis):
