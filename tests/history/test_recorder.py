@@ -591,7 +591,7 @@ def test_the_statements_of_each_writer_are_few_however_many_rows(mirror, django_
     recorder = mirror.recorder()
     recorder._cursor = recorder._store.cursor()
 
-    with django_assert_max_num_queries(9, using=mirror.alias):
+    with django_assert_max_num_queries(10, using=mirror.alias):
         recorder.turn()
 
     assert mirror.rows.count() == 250
