@@ -24,7 +24,7 @@ from django_sidekick.broker.ownership import Ownership
 from django_sidekick.conf import get_settings
 from django_sidekick.feature import load_features
 from django_sidekick.jobs import mirrored
-from django_sidekick.jobs.execute import build_executor
+from django_sidekick.jobs.execute import Executor
 from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.wire import codec
@@ -122,7 +122,7 @@ def _drained(
 ) -> Figures:
     settings = get_settings()
     layers = (job_log.middleware,) if job_log else ()
-    executor = build_executor(settings, features=load_features(settings), layers=layers)
+    executor = Executor(settings, features=load_features(settings), layers=layers)
     options = WorkerOptions(settings, tuple((name, 0) for name in queues), 10, 25.0)
     collector.freeze()
     collector.relax()

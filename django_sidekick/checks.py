@@ -20,7 +20,7 @@ from django_sidekick.conf import Settings, get_settings
 from django_sidekick.exceptions import ConfigurationError
 from django_sidekick.feature import load_features
 from django_sidekick.jobs.base import BaseJob
-from django_sidekick.jobs.execute import build_executor
+from django_sidekick.jobs.execute import Executor
 from django_sidekick.jobs.mirrored import is_mirrored
 from django_sidekick.jobs.options import problems_of
 from django_sidekick.jobs.registry import JOBS
@@ -38,7 +38,7 @@ def check_sidekick(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> 
         health.address_of(settings)
         compose(load_layers(settings.client_middleware, "CLIENT_MIDDLEWARE"), lambda payload: payload)
         load_serializers(settings.serializers)
-        build_executor(settings, features=load_features(settings))
+        Executor(settings, features=load_features(settings))
     except ConfigurationError as error:
         return [Error(str(error), id="sidekick.E001")]
     return [

@@ -17,7 +17,7 @@ from typing import Any
 
 from django_sidekick.conf import get_settings
 from django_sidekick.feature import load_features
-from django_sidekick.jobs.execute import build_executor
+from django_sidekick.jobs.execute import Executor
 from django_sidekick.worker.child import Child
 from django_sidekick.worker.options import WorkerOptions
 from tests.conftest import wait_until
@@ -35,7 +35,7 @@ def child(*queues: str, concurrency: int = 2, timeout_s: float = 5.0, **keys: An
         tag="tests",
     )
     layers = (keys["job_log"].middleware,) if "job_log" in keys else ()
-    executor = build_executor(settings, features=load_features(settings), layers=layers)
+    executor = Executor(settings, features=load_features(settings), layers=layers)
     return Child(options, executor, **keys)
 
 

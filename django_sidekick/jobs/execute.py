@@ -40,9 +40,12 @@ Finish = Callable[[Awaiting, float], Coroutine[Any, Any, Outcome]]
 
 
 class Executor:
-    """Runs deliveries. Composed once; `layers` go outside of all others."""
+    """Runs deliveries. Composed once; `layers` go outside of all others.
 
-    def __init__(self, settings: Settings, features: Sequence[Feature] = (), layers: Sequence[Layer] = ()) -> None:
+    Raise ConfigurationError for a path that cannot be imported.
+    """
+
+    def __init__(self, settings: Settings, *, features: Sequence[Feature] = (), layers: Sequence[Layer] = ()) -> None:
         self._chain_of_strangers = compose(layers, refuse)
         layers = [*layers, *_layers(settings, features)]
         self._chain = compose(layers, perform)
@@ -219,11 +222,6 @@ class Executor:
             except Exception:
                 logger.exception("What %r wants done after a job is left out.", follow)
         return outcome._replace(follow_ups=tuple(commands)) if commands else outcome
-
-
-def build_executor(settings: Settings, *, features: Sequence[Feature] = (), layers: Sequence[Layer] = ()) -> Executor:
-    """Return the executor of a worker. Raise ConfigurationError for a path that cannot be imported."""
-    return Executor(settings, features, layers)
 
 
 def perform_now(job_class: type[Any], payload: dict[str, Any]) -> Any:

@@ -21,7 +21,7 @@ from django_sidekick.broker.recovery import OwnerRegister
 from django_sidekick.feature import Feature, load_features
 from django_sidekick.history.recorder import Recorder
 from django_sidekick.jobs import mirrored
-from django_sidekick.jobs.execute import Executor, build_executor
+from django_sidekick.jobs.execute import Executor
 from django_sidekick.jobs.mirrored import EventsOf
 from django_sidekick.jobs.registry import JOBS
 from django_sidekick.management import logs
@@ -87,7 +87,7 @@ class Crew:
 
     def _build_executor(self, *features: Feature) -> Executor:
         layers = (self._job_log.middleware,) if self._job_log else ()
-        return build_executor(self._options.settings, features=features, layers=layers)
+        return Executor(self._options.settings, features=features, layers=layers)
 
     def run_supervised(self) -> None:
         """Fork and look after the processes that -p asks for."""

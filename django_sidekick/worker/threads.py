@@ -15,6 +15,8 @@ from django_sidekick.exceptions import BrokerUnavailable
 logger = logging.getLogger("sidekick")
 T = TypeVar("T")
 
+AFTER_ERROR_S = 1.0
+
 
 def take_all(shared: deque[T]) -> list[T]:
     """Empty a deque from the left, while other threads may do so too. Return what this one got."""
@@ -86,12 +88,11 @@ class Wake:
 class Ticker:
     """A thread that calls `action`, sleeps as many seconds as it returned, and calls it again.
 
-    An error of the action is logged and the next call comes after `pause_s`: a thread never dies of one.
+    An error of the action is logged and the next call comes a second later: a thread never dies of one.
     """
 
-    def __init__(self, name: str, action: Callable[[], float], *, pause_s: float = 1.0) -> None:
+    def __init__(self, name: str, action: Callable[[], float]) -> None:
         self._action = action
-        self._pause_s = pause_s
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"sidekick-{name}", daemon=True)
@@ -123,7 +124,7 @@ class Ticker:
         try:
             return self._action()
         except BrokerUnavailable:
-            return self._pause_s
+            return AFTER_ERROR_S
         except Exception:  # a thread must outlive its errors
             logger.exception("%s failed; it goes on.", self._thread.name)
-            return self._pause_s
+            return AFTER_ERROR_S

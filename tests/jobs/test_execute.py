@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from django_sidekick import BaseJob, Discard, Retry
 from django_sidekick.conf import build_settings
 from django_sidekick.exceptions import Shutdown
-from django_sidekick.jobs.execute import build_executor
+from django_sidekick.jobs.execute import Executor
 from django_sidekick.wire.outcome import Delivery, FollowUp
 from django_sidekick.wire.payload import decode_backtrace
 from django_sidekick.worker.joblog import JobLog
@@ -78,7 +78,7 @@ def payload(job_class, *args, **fields):
 
 def run(job, **keys):
     raw = job if isinstance(job, bytes) else json.dumps(job).encode()
-    return build_executor(build_settings(keys))(Delivery(256, "q", raw))
+    return Executor(build_settings(keys))(Delivery(256, "q", raw))
 
 
 def member(outcome):
@@ -228,7 +228,7 @@ class NeverMade(BaseJob):
 def test_a_job_that_cannot_be_made_is_logged_like_any_other(job, text):
     stream = io.StringIO()
     log = JobLog("text", stream)
-    execute = build_executor(build_settings({"MIDDLEWARE": [f"{__name__}.mutating_layer"]}), layers=[log.middleware])
+    execute = Executor(build_settings({"MIDDLEWARE": [f"{__name__}.mutating_layer"]}), layers=[log.middleware])
 
     outcome = execute(Delivery(256, "q", json.dumps(job).encode()))
 
@@ -285,7 +285,7 @@ def test_json_of_another_kind_is_buried_wrapped(raw):
 @settings(max_examples=200)
 @given(st.binary() | st.dictionaries(st.sampled_from(["class", "args", "retry", "jid", "kwargs", "sk_encoded", "backtrace"]), st.none() | st.integers() | st.text() | st.lists(st.integers())).map(lambda d: json.dumps(d).encode()))
 def test_no_payload_ever_raises(raw):
-    outcome = build_executor(build_settings({}))(Delivery(256, "q", raw))
+    outcome = Executor(build_settings({}))(Delivery(256, "q", raw))
 
     assert outcome.kind in {"done", "retry", "dead", "failed"}
     assert (outcome.kind in {"retry", "dead"}) == (outcome.member is not None)
@@ -372,7 +372,7 @@ def test_what_a_layer_changes_does_not_reach_the_retry():
 def test_an_expired_job_is_discarded_unless_it_has_begun():
     from django_sidekick.features.expiry import Expiry
 
-    execute = build_executor(build_settings({}), features=[Expiry()])
+    execute = Executor(build_settings({}), features=[Expiry()])
 
     def kind(**fields):
         return execute(Delivery(256, "q", json.dumps(payload(Seen, **fields)).encode())).kind
@@ -390,7 +390,7 @@ def test_a_features_follow_ups_ride_on_the_outcome():
         def __init__(self):
             self.follow_ups = lambda outcome: [FollowUp("INCR", "count", ())]
 
-    execute = build_executor(build_settings({}), features=[Counting()])
+    execute = Executor(build_settings({}), features=[Counting()])
 
     outcome = execute(Delivery(256, "q", json.dumps(payload(Seen)).encode()))
     assert outcome.follow_ups == (FollowUp("INCR", "count", ()),)

@@ -10,7 +10,7 @@ from django.db import DatabaseError, connections, transaction
 
 from django_sidekick import BaseJob
 from django_sidekick.jobs import connections as job_connections
-from django_sidekick.jobs.execute import build_executor
+from django_sidekick.jobs.execute import Executor
 from django_sidekick.wire.outcome import Delivery
 from tests.app.jobs import NoopJob
 from tests.app.models import Order
@@ -71,7 +71,7 @@ def cut_off(database, pid):
 
 def test_a_connection_that_is_cut_while_the_worker_idles_costs_no_job(sidekick_settings, database, monkeypatch):
     monkeypatch.setattr(job_connections, "IDLE_S", 0.05)
-    executor, BackendJob.seen = build_executor(sidekick_settings()), []
+    executor, BackendJob.seen = Executor(sidekick_settings()), []
 
     def jobs():
         kinds = [run(executor, BackendJob).kind]
@@ -87,7 +87,7 @@ def test_a_connection_that_is_cut_while_the_worker_idles_costs_no_job(sidekick_s
 
 
 def test_a_busy_thread_asks_the_server_for_nothing_but_its_jobs(sidekick_settings):
-    executor, BackendJob.seen = build_executor(sidekick_settings()), []
+    executor, BackendJob.seen = Executor(sidekick_settings()), []
 
     def jobs():
         run(executor, BackendJob)
@@ -102,7 +102,7 @@ def test_a_busy_thread_asks_the_server_for_nothing_but_its_jobs(sidekick_setting
 
 
 def test_a_connection_that_aged_while_the_worker_idled_is_closed_before_the_next_job(sidekick_settings):
-    executor, BackendJob.seen = build_executor(sidekick_settings(WORKER_CONN_MAX_AGE=0.3)), []
+    executor, BackendJob.seen = Executor(sidekick_settings(WORKER_CONN_MAX_AGE=0.3)), []
 
     def jobs():
         run(executor, BackendJob)
@@ -116,7 +116,7 @@ def test_a_connection_that_aged_while_the_worker_idled_is_closed_before_the_next
 
 
 def test_a_job_that_is_cut_off_in_its_run_is_retried_and_the_next_one_has_a_new_connection(sidekick_settings):
-    executor, BackendJob.seen = build_executor(sidekick_settings()), []
+    executor, BackendJob.seen = Executor(sidekick_settings()), []
 
     def jobs():
         kinds = [run(executor, BackendJob, cut=cut).kind for cut in (False, False, True, False)]
@@ -129,7 +129,7 @@ def test_a_job_that_is_cut_off_in_its_run_is_retried_and_the_next_one_has_a_new_
 
 
 def test_an_open_transaction_ends_with_its_job(sidekick_settings, database):
-    executor = build_executor(sidekick_settings())
+    executor = Executor(sidekick_settings())
 
     def jobs():
         outcome = run(executor, HalfWayJob)
@@ -215,7 +215,7 @@ def test_two_threads_commit_each_their_own(redis):
 
 
 def test_an_old_connection_is_closed_after_its_age(sidekick_settings):
-    executor, BackendJob.seen = build_executor(sidekick_settings(WORKER_CONN_MAX_AGE=0)), []
+    executor, BackendJob.seen = Executor(sidekick_settings(WORKER_CONN_MAX_AGE=0)), []
     in_a_thread(lambda: [run(executor, BackendJob) for _ in range(2)])
 
     first, second = BackendJob.seen

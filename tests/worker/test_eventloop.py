@@ -21,7 +21,7 @@ from django_sidekick import BaseJob
 from django_sidekick.broker.broker import get_broker
 from django_sidekick.conf import get_settings
 from django_sidekick.jobs import connections as job_connections
-from django_sidekick.jobs.execute import build_executor
+from django_sidekick.jobs.execute import Executor
 from django_sidekick.wire.outcome import Awaiting, Delivery
 from tests.app.jobs import EchoJob
 from tests.app.models import Order
@@ -233,7 +233,7 @@ class BackendJob(BaseJob):
 
 def outcomes(settings, *steps):
     """Run a BackendJob for each truth value, and each callable between them in this thread; return the kinds."""
-    executor = build_executor(settings)
+    executor = Executor(settings)
     execute, finish = executor.build_execute(awaits=True), executor.build_finish()
 
     async def run(cut):
@@ -356,7 +356,7 @@ def test_a_killed_process_names_those_that_ran_and_each_then_runs_alone(redis):
 
 
 def test_execute_leaves_coroutines_to_the_loop_only_if_asked():
-    executor = build_executor(get_settings())
+    executor = Executor(get_settings())
     raw = json.dumps({"class": NoteJob.name, "args": [1], "jid": "j"}).encode()
 
     assert isinstance(executor.build_execute(awaits=True)(Delivery(256, "q", raw), 0.0), Awaiting)

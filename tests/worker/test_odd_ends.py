@@ -15,7 +15,7 @@ from django_sidekick.broker import connection, settling
 from django_sidekick.broker.keys import Keys
 from django_sidekick.conf import get_settings
 from django_sidekick.feature import Feature
-from django_sidekick.jobs.execute import build_executor
+from django_sidekick.jobs.execute import Executor
 from django_sidekick.wire.outcome import Delivery, FollowUp, Outcome
 from django_sidekick.worker.child import Child
 from django_sidekick.worker.joblog import JobLog
@@ -162,7 +162,7 @@ def test_a_bad_follow_up_costs_no_job_its_outcome(redis, follow, caplog):
 
     settings = get_settings()
     options = WorkerOptions(settings, (("default", 0),), 1, 5.0)
-    worker = Child(options, build_executor(settings, features=[Odd()]))
+    worker = Child(options, Executor(settings, features=[Odd()]))
     with running(worker):
         NoteJob.perform_bulk([(number,) for number in range(5)])
         wait_until(lambda: len(ran) == 5 and settled(redis, worker), "all outcomes")
@@ -202,7 +202,7 @@ def test_a_payload_that_says_nothing_of_retries_leaves_it_to_the_class(said, ret
     monkeypatch.setattr(OddErrorJob, "retry", retry)
     raw = f'{{{said}"class":"{OddErrorJob.name}","args":[],"jid":"a"}}'.encode()
 
-    outcome = build_executor(get_settings())(Delivery(256, "default", raw))
+    outcome = Executor(get_settings())(Delivery(256, "default", raw))
 
     assert outcome.kind == kind
     if kind == "retry":
