@@ -49,7 +49,7 @@ os.execv = execv
 
 def renewed(redis, worker, old, count):
     """Wait until none of the old ones is left."""
-    wait_until(lambda: len(members(redis)) == count and set(members(redis)).isdisjoint(old), "new children", 30)
+    wait_until(lambda: len(now := members(redis)) == count and set(now).isdisjoint(old), "new children", 30)
     wait_until(lambda: len(children_of(worker.process.pid)) == count + 1, "the old ones to be gone")
 
 

@@ -32,7 +32,7 @@ def test_reload_starts_anew_when_code_changes(redis, tmp_path):
         later = time.time() + 5
         os.utime(tmp_path / "edited.py", (later, later))
         worker.wait_for("starting anew")
-        wait_until(lambda: members(redis) and old not in members(redis), "the new worker")
+        wait_until(lambda: (now := members(redis)) and old not in now, "the new worker")
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
 
@@ -58,7 +58,7 @@ def test_a_module_imported_since_the_start_is_watched_too(redis, tmp_path, proce
             return worker.output().count("starting anew") > 1
 
         wait_until(edit_until_seen, "the change of the new module")
-        wait_until(lambda: members(redis) and set(members(redis)).isdisjoint(old), "the third worker")
+        wait_until(lambda: (now := members(redis)) and set(now).isdisjoint(old), "the third worker")
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
 

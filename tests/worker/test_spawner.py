@@ -53,9 +53,10 @@ os.fork = fork
 def test_a_fork_that_fails_is_tried_again(redis, tmp_path):
     with worker_process("-p", "1", "-c", "1", **settings_module(tmp_path, "poor", FORK_FAILS)) as worker:
         (first,) = ready(redis, 1)
+        wait_until(lambda: len(children_of(worker.process.pid)) == 2, "worker and service")
         files = files_of(worker.process.pid)
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: members(redis) and first not in members(redis), "the next child")
+        wait_until(lambda: (now := members(redis)) and first not in now, "the next child")
         assert worker.output().count("Resource temporarily unavailable") == 2
         wait_until(lambda: files_of(worker.process.pid) <= files, "what was opened for nothing to be closed")
         EchoJob.perform_later()
