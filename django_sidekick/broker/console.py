@@ -129,7 +129,7 @@ def as_it_came(word: Any) -> Any:
 
 
 def get_console() -> Console:
-    """Return this process' Look for the settings in force. Opens no connection."""
+    """Return this process' Console for the settings in force. Opens no connection."""
     return _console(get_settings(), os.getpid())
 
 

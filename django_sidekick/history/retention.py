@@ -37,6 +37,7 @@ class Retention:
         self._look_at = 0.0
         self._written = 0
         self._seen: int | None = None
+        """The last attempt that has been looked at."""
 
     def turn(self, written: int) -> None:
         """Delete about as many old rows as were written, and a chunk at least; nothing if it is not time to look."""
@@ -63,7 +64,7 @@ class Retention:
         late = attempts.filter(pk__gt=seen, pk__lte=newest, number__gt=MOST_ATTEMPTS)
         for jid, number in late.values_list("record_id").annotate(Max("number")):
             surplus = attempts.filter(record_id=jid, number__lte=number - MOST_ATTEMPTS)
-            while keys := list(surplus.values_list("pk", flat=True)[:MOST_ATTEMPTS]):
+            while keys := list(surplus.values_list("pk", flat=True)[: FEWEST * 2]):
                 yield attempts.filter(pk__in=keys)._raw_delete(attempts.db)
         self._seen = newest
 

@@ -12,7 +12,7 @@ from django_sidekick.broker.keys import Keys
 from django_sidekick.broker.moving import Move
 from django_sidekick.conf import Settings
 from django_sidekick.jobs import mirrored
-from django_sidekick.wire import event
+from django_sidekick.wire import codec, event
 
 KINDS = {
     "retry_now": "enqueued",
@@ -33,7 +33,8 @@ def event_of(settings: Settings, act: str, moves: Sequence[Move], now_s: float, 
     kept = [text for text in texts if mirrored.is_move_kept(text, settings)]
     stays_a_retry = act == "reschedule" and any(move.key == Keys(settings.key_prefix).retry for move in moves)
     kind = "retry" if stays_a_retry else KINDS[act]
-    return event.encode_moves(kind, kept, now_s, due_at_s, mirrored.hidden_in(kept))
+    hidden = {text: names for text in kept if (names := mirrored.hidden_of(codec.loads(text)))}
+    return event.encode_moves(kind, kept, now_s, due_at_s, hidden)
 
 
 def inspector_for(

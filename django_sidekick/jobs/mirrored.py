@@ -53,19 +53,22 @@ def push_events(settings: Settings, pushes: Sequence[Push], levels: Mapping[str,
         return []
     now: list[bytes] = []
     later: dict[bytes, float] = {}
+    hidden: dict[bytes, Sequence[str]] = {}
     for _, raw, at_s in pushes:
         payload = codec.loads(raw)
         is_full = level_of(payload, settings, levels) == "full"
         if not is_full or not is_sampled(payload.get("jid"), settings.history_sample):
             continue
+        if names := hidden_of(payload):
+            hidden[raw] = names
         if at_s is None:
             now.append(raw)
         else:
             later[raw] = at_s
     now_s = time.time()
     blobs = [
-        event.encode_moves("enqueued", now, now_s, redact=hidden_in(now)),
-        event.encode_moves("scheduled", list(later), now_s, list(later.values()), hidden_in([*later])),
+        event.encode_moves("enqueued", now, now_s, redact=hidden),
+        event.encode_moves("scheduled", list(later), now_s, list(later.values()), hidden),
     ]
     return [blob for blob in blobs if blob]
 
@@ -84,12 +87,9 @@ def is_move_kept(text: bytes, settings: Settings, levels: Mapping[str, str] = LE
     return _is_payload_kept(payload, settings, levels)
 
 
-def hidden_in(texts: Sequence[bytes]) -> dict[bytes, Sequence[str]]:
-    """Return what the classes of these jobs hide of them, as far as this process knows them, and they hide anything."""
-    if not REDACT_BY_CLASS:
-        return {}
-    hidden = {text: REDACT_BY_CLASS.get(ruby.job_name(codec.loads(text))) for text in texts}
-    return {text: names for text, names in hidden.items() if names}
+def hidden_of(payload: Mapping[str, Any]) -> Sequence[str]:
+    """Return what a job's class hides of its arguments, as far as this process knows it."""
+    return REDACT_BY_CLASS.get(ruby.job_name(payload), ()) if REDACT_BY_CLASS else ()
 
 
 def is_outcome_kept(outcome: Outcome, settings: Settings, levels: Mapping[str, str]) -> bool:
