@@ -21,6 +21,7 @@ from django_sidekick.jobs.execute import Executor
 from django_sidekick.worker.child import Child
 from django_sidekick.worker.options import WorkerOptions
 from tests.conftest import wait_until
+from tests.worker.family import is_alive
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -102,11 +103,10 @@ class WorkerProcess:
 def living_in_group(number: int) -> list[int]:
     """Return the processes of a group, without zombies: who has to reap them is not said."""
     living = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
-            if int(group) == number and state != "Z":
-                living.append(int(stat.parent.name))
+    for pid in (int(folder.name) for folder in Path("/proc").glob("[0-9]*")):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(pid) == number and is_alive(pid):
+                living.append(pid)
     return living
 
 

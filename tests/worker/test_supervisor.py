@@ -51,8 +51,8 @@ def test_a_killed_child_is_replaced_and_its_job_runs_again_at_once(redis):
         victim = began_on(redis)
         killed = time.monotonic()
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: redis.llen("began") == 2, "the job to run again")
-        assert time.monotonic() - killed < 3, "it did not wait for a lease to end"
+        wait_until(lambda: redis.llen("began") == 2, "the job to run again", 2)
+        assert time.monotonic() - killed < 1
         redis.rpush("gate", "go")
         wait_until(lambda: len(ready(redis, 2)) == 2 and victim not in members(redis), "the next child")
         worker.wait_for("was killed by SIGKILL")
