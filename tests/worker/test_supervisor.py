@@ -103,12 +103,14 @@ def test_quiet_gives_back_and_lets_begun_jobs_end(redis):
         began_on(redis)
         worker.send(signal.SIGTSTP)
         wait_until(lambda: all(redis.hget(i, "quiet") == b"true" for i in listed.values()), "the quiet")
-        NoopJob.perform_later()
+        EchoJob.perform_later()
+        wait_until(lambda: redis.llen("queue:default") == 1, "what an open wait took to be back", 1)
         redis.rpush("gate", "go")
         wait_until(lambda: redis.llen("ended") == 1, "the begun job")
-        assert redis.llen("queue:default") == 1
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
+
+    assert (redis.llen("echo"), redis.llen("queue:default")) == (0, 1)
 
 
 @pytest.mark.parametrize("processes", ["0", "1"])
