@@ -29,7 +29,7 @@ class Finished(deque[Outcome]):
         Left out is what is others' now: tags before `oldest_tag`, and those `abandoned`.
         """
         pop = self.popleft
-        with self._taking:  # else two of us would run into each other's end and lose what they hold
+        with self._taking:  # else two of us would run into each other's end, and who asks meanwhile would see neither
             taken = [pop() for _ in range(len(self))]
             self._in_hand[id(taken)] = held = taken
         if oldest_tag or abandoned:
@@ -40,7 +40,8 @@ class Finished(deque[Outcome]):
             self.put_back(taken)
             raise
         finally:
-            del self._in_hand[id(held)]
+            with self._taking:
+                del self._in_hand[id(held)]
 
     def put_back(self, outcomes: Sequence[Outcome]) -> None:
         """Keep what could not be settled, for whoever settles next."""
@@ -52,4 +53,10 @@ class Finished(deque[Outcome]):
 
     def all_tags(self) -> set[int]:
         """Return the tags of what waits, and of what is being settled now."""
-        return self.tags().union(*({outcome.delivery.tag for outcome in held} for held in list(self._in_hand.values())))
+        with self._taking:
+            return self.tags().union(*({outcome.delivery.tag for outcome in held} for held in self._in_hand.values()))
+
+    def is_settled(self) -> bool:
+        """Tell whether nothing waits, and nothing is being settled now."""
+        with self._taking:
+            return not self and not any(self._in_hand.values())

@@ -133,8 +133,8 @@ class Intake:
         return self._fetched - len(self.buffer) - self.slots.busy - len(self.loop.waiting)
 
     def is_idle(self) -> bool:
-        """Tell whether this process holds nothing."""
-        return not (self.buffer or self.slots.busy or self.finished or self.loop.waiting)
+        """Tell whether this process holds nothing, and all that it has finished is settled."""
+        return not (self.buffer or self.slots.busy or self.loop.waiting) and self.finished.is_settled()
 
     def settle(self) -> None:
         """Acknowledge what is finished, without fetching. For callers that do not lead."""
