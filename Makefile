@@ -8,11 +8,16 @@ STAMP = $(VENV)/.installed
 NO_CODEC = testproject architecture typing browser dashboard $(addprefix worker/test_,$(addsuffix .py,$(PROCESSES)))
 PROCESSES = absence spawner custody late_death listeners new_code reload supervisor
 
+# What another Python or Django may change, in about a minute and a half. `tox` runs everything on all of them.
+NEWEST_TESTS = wire jobs broker history golden management fundamentals worker/test_worker.py worker/test_eventloop.py \
+	$(addprefix dashboard/test_,page.py rights.py job.py sets.py)
+NEWEST ?= $(lastword $(foreach minor,12 13 14,$(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python /usr/bin/python3.$(minor) /usr/local/bin/python3.$(minor))))
+
 # Most tests wait for something: two processes share them, each with servers of its own.
 SHARED = -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test crash lint types contracts migrations docs wheel bench bench-peers soak demo screenshots redis-stop clean ci
+.PHONY: help setup test newest crash lint types contracts migrations docs wheel bench bench-peers soak demo screenshots redis-stop clean ci
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -28,6 +33,11 @@ setup: $(STAMP) ## Make .venv and install everything that development needs
 test: setup ## Set up and pass the tests; they start their own servers (the pages' need chromium)
 	DJANGO_SIDEKICK_JSON=stdlib $(BIN)/python -m pytest -q $(SHARED) tests $(addprefix --ignore tests/,$(NO_CODEC))
 	$(BIN)/python -m pytest $(SHARED) $(ARGS)
+
+newest: setup ## Pass what depends on Python and Django on the newest of both (NEWEST=/path/to/python)
+	@if [ -z "$(NEWEST)" ]; then echo "NOT TESTED: the newest Django, for no Python after 3.11 was found."; else \
+	$(BIN)/tox -q --discover "$(NEWEST)" -e $$("$(NEWEST)" -c 'import sys; print("py%d%d" % sys.version_info[:2])')-dj61 -- \
+		-q $(SHARED) $(addprefix tests/,$(NEWEST_TESTS)) $(ARGS); fi
 
 crash: setup ## Kill, cut and flood: the tests that need real time (about 4 minutes)
 	$(BIN)/python -m pytest tests/crash $(ARGS)
