@@ -86,6 +86,22 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = DEADL
     return value
 
 
+def in_time(act: Callable[[], Any], within_s: float, again: Callable[[], Any] = lambda: None) -> Any:
+    """Return what an act returns within so many seconds. A busy machine may hold it up; not three times.
+
+    `again` is called before it is tried anew.
+    """
+    took_s: list[float] = []
+    while not took_s or (took_s[-1] >= within_s and len(took_s) < 3):
+        if took_s:
+            again()
+        began = time.monotonic()
+        answer = act()
+        took_s.append(time.monotonic() - began)
+    assert took_s[-1] < within_s, took_s
+    return answer
+
+
 SERVER: list[RedisServer] = []
 
 
@@ -135,6 +151,19 @@ def broker(redis: Any) -> Any:
     from django_sidekick.broker.broker import get_broker
 
     return get_broker()
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Pages as patient as tests are: a busy machine stops a server for longer than people are to wait for a page."""
+    from django_sidekick.broker import console
+    from django_sidekick.dashboard import jobacts, probe
+
+    for module, name in ((console, "PATIENCE_S"), (probe, "ANSWER_S"), (jobacts, "SEARCH_S")):
+        monkeypatch.setattr(module, name, DEADLINE_S)
+    console._console.cache_clear()
+    yield
+    console._console.cache_clear()
 
 
 @pytest.fixture

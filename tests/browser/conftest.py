@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from testproject.browser import launch
 from tests.browser.memory import remember_some
 from tests.browser.stock import Stock
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import WITHIN_MS, Visitor
 
 HERE = Path(__file__).parent
 RIGHTS = ("view_jobrecord", "operate_jobs", "destroy_jobs")
@@ -38,12 +38,13 @@ def chromium() -> Iterator[Browser]:
             browser = launch(playwright)
         except FileNotFoundError as error:
             pytest.skip(f"{error} Nothing is shown about the pages in a browser.")
+        expect.set_options(timeout=WITHIN_MS)
         yield browser
         browser.close()
 
 
 @pytest.fixture
-def visit(chromium: Browser, transactional_db: None, live_server: Any, redis: Any) -> Iterator[Callable[..., Visitor]]:
+def visit(chromium: Browser, transactional_db: None, live_server: Any, redis: Any, unhurried: None) -> Iterator[Callable[..., Visitor]]:
     """Return a function that opens a browser for a staff user with these rights; None: for nobody.
 
     Whatever went wrong in it (script errors, policy violations, dialogs, failed requests, answers from 400) fails

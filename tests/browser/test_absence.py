@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 
 from django.db import connection
 
 from tests.browser.stock import jid
 from tests.browser.test_pages import PAGES
-from tests.conftest import free_port
+from tests.conftest import free_port, in_time
 
 
 def test_with_redis_away_each_page_says_so_within_a_second(visit, stock, sidekick_settings):
@@ -17,9 +17,7 @@ def test_with_redis_away_each_page_says_so_within_a_second(visit, stock, sidekic
     sidekick_settings(REDIS=f"redis://127.0.0.1:{free_port()}/0")
 
     for name, *rest in PAGES:
-        began = time.monotonic()
-        page = visitor.open(name, *rest)
-        assert time.monotonic() - began < 1.5, name  # a second for the answer, the rest for the browser
+        page = in_time(partial(visitor.open, name, *rest), 1.5)  # a second for the answer, the rest for the browser
         if name != "records":  # it shows the mirror alone
             assert page.get_by_role("alert").filter(has_text="is away").is_visible(), name
         assert visitor.complaints() == [], name

@@ -4,6 +4,11 @@ import pytest
 from django.contrib.auth.models import Permission, User
 
 
+@pytest.fixture(autouse=True)
+def patience(unhurried):
+    """What hangs, and for how long a page waits for it, is for test_hanging.py alone."""
+
+
 @pytest.fixture
 def staff(db, client):
     """Return a function that logs in a staff user with these permissions."""
