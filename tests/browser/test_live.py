@@ -18,6 +18,19 @@ HIDE = """hidden => {
 }"""
 
 
+COUNT_MISSES = """stale => {
+    const ask = window.fetch;
+    let misses = 0;
+    window.fetch = async (...words) => {
+        const answer = await ask(...words);
+        misses += answer.ok ? 0 : 1;
+        return answer;
+    };
+    new MutationObserver(() => { if (!stale.hidden) window.missedBefore ??= misses }).observe(stale, {attributeFilter: ["hidden"]});
+}"""
+"""On a busy machine a poll may come by itself between two that the test lets come."""
+
+
 @pytest.fixture
 def visitor(visit, stock):
     visitor = visit()
@@ -57,7 +70,7 @@ def test_a_hidden_tab_asks_for_nothing_and_is_fresh_when_it_is_seen_again(visito
 
     redis.zadd("retry", {"another": 1})
     page.clock.run_for(10 * ONE_POLL_MS)
-    page.evaluate("fetch(location.href)")  # had it asked, its answer would be here by now
+    page.evaluate("fetch(location.href)")  # had it asked, that would be known by now
     assert len(visitor.polls) == asked
 
     page.evaluate(HIDE, False)
@@ -123,12 +136,13 @@ def test_a_page_that_is_not_kept_up_to_date_any_more_says_so_until_it_is_again(v
     stale = page.locator("#sk-stale")
     visitor.forgiven.append("/admin/login/")  # which a poll does not follow
 
+    stale.evaluate(COUNT_MISSES)
     visitor.context.clear_cookies()
     redis.zadd("retry", {"another": 1})
-    _poll(page)
-    expect(stale).to_be_hidden()  # once is no trouble yet
-    _poll(page)
+    for _ in range(2):
+        _poll(page)
     expect(stale).to_be_visible()
+    assert page.evaluate("window.missedBefore") == 2  # once is no trouble yet
     assert page.locator("[data-number=retries]").inner_text() == "3"
     assert visitor.complaints() == []
 

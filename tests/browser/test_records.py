@@ -49,10 +49,7 @@ def test_the_call_is_copied(visit, kept):
     visitor = visit(permissions=["clipboard-read", "clipboard-write"])
     visitor.open("job", JID)
 
-    visitor.page.click("[data-copy=sk-call]")
-
-    visitor.page.wait_for_selector("[data-copied]")
-    assert visitor.page.evaluate("navigator.clipboard.readText()") == "CleanUpOrderJob.perform_later(1, force=True)"
+    assert visitor.copy("sk-call") == "CleanUpOrderJob.perform_later(1, force=True)"
 
 
 def test_a_jid_in_the_search_box_opens_its_job(visit, kept):

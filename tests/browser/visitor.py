@@ -19,10 +19,13 @@ from playwright.sync_api import (
     WebError,
 )
 
+from tests.conftest import DEADLINE_S
+
 HERE = Path(__file__).parent
-WITHIN_MS = 10_000
+WITHIN_MS = DEADLINE_S * 1000
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
+WATCH = "button => new MutationObserver(() => { window.hasCopied = true }).observe(button, {attributeFilter: ['data-copied']})"
 LISTENER = "addEventListener('securitypolicyviolation', e => console.error('policy: ' + e.violatedDirective + ' ' + e.blockedURI))"
 
 
@@ -40,7 +43,7 @@ class Visitor:
         self.context.add_init_script(LISTENER)
         for event, listener in {
             "console": self._said, "dialog": self._asked, "weberror": self._raised,
-            "requestfailed": self._failed, "response": self._answered,
+            "request": self._sent, "requestfailed": self._failed, "response": self._answered,
         }.items():  # fmt: skip
             self.context.on(event, listener)  # type: ignore[call-overload]
         self.page: Page = self.context.new_page()
@@ -74,6 +77,17 @@ class Visitor:
         """Say yes to the admin's question."""
         assert self.page.locator("input[name=post][value=yes]").count() == 1, "the page asks first"
         self.press(act)
+
+    def copy(self, what: str) -> str:
+        """Press the button that copies an element; return what there is to paste once the button has said that it did.
+
+        It says so for two seconds only, and the clipboard has what another test has copied.
+        """
+        button = self.page.locator(f"[data-copy={what}]")
+        button.evaluate(WATCH)
+        button.click()
+        self.page.wait_for_function("() => window.hasCopied")
+        return str(self.page.evaluate("navigator.clipboard.readText()"))
 
     def said(self) -> str:
         """Return what the page says about the last act."""
@@ -111,8 +125,10 @@ class Visitor:
         if not ("live=" in request.url and request.failure == "net::ERR_ABORTED"):
             self._faults.append(f"request: {request.url} {request.failure}")
 
+    def _sent(self, request: Request) -> None:
+        if "live=" in request.url:
+            self.polls.append(request.url)
+
     def _answered(self, response: Response) -> None:
-        if "live=" in response.url:
-            self.polls.append(response.url)
         if response.status >= 400:
             self._faults.append(f"answer: {response.status} {response.url}")
