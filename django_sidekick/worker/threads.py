@@ -116,8 +116,10 @@ class Ticker:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while not self._stopping:
-            self._wake.clear()
+        while True:
+            self._wake.clear()  # before the question: a stop in between is seen here, one that comes later ends the wait
+            if self._stopping:
+                return
             self._wake.wait(self._one_call())
 
     def _one_call(self) -> float:
