@@ -79,10 +79,12 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = DEADL
     """Return the condition's first true value; fail after the deadline."""
     pause = threading.Event()
     deadline = time.monotonic() + timeout_s
+    is_over = False
     while not (value := condition()):
-        if time.monotonic() > deadline:
+        if is_over:
             pytest.fail(f"waited {timeout_s} s for {what}")
         pause.wait(0.005)
+        is_over = time.monotonic() > deadline  # asked before the last look: a process that was held up looks once more
     return value
 
 
