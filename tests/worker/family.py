@@ -12,8 +12,14 @@ display.BEAT_S = 1.0
 """
 """For a settings module: a beat each second instead of every ten."""
 
-BEAT_AND_SLACK_S = 3.0
-"""Until such a beat has come, on a busy machine."""
+BEAT_AND_SLACK_S = 8.0
+"""Until such a beat has come, on a busy machine; sooner than one of every ten seconds would."""
+
+NOTHING_COMES_BACK = """
+from django_sidekick.worker import keeper
+keeper.STUCK_TICKS = 10**9
+"""
+"""For a settings module: what waits behind a long job stays there, where the keeper would give it back within 30 ms."""
 
 
 def members(redis):

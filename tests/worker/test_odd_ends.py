@@ -17,6 +17,7 @@ from django_sidekick.conf import get_settings
 from django_sidekick.feature import Feature
 from django_sidekick.jobs.execute import Executor
 from django_sidekick.wire.outcome import Delivery, FollowUp, Outcome
+from django_sidekick.worker import keeper
 from django_sidekick.worker.child import Child
 from django_sidekick.worker.joblog import JobLog
 from django_sidekick.worker.options import WorkerOptions
@@ -125,7 +126,8 @@ def test_what_is_fetched_while_the_identity_changes_is_not_held_for_ever(redis):
         wait_until(lambda: {*ran} == set(range(1, 8)) and settled(redis, worker), "all jobs, and none in flight")
 
 
-def test_a_job_that_cannot_be_made_fails_whatever_it_raises(redis, sidekick_settings):
+def test_a_job_that_cannot_be_made_fails_whatever_it_raises(redis, sidekick_settings, monkeypatch):
+    monkeypatch.setattr(keeper, "STUCK_TICKS", 10**9)  # the one that can be made is made once: it does not go back
     sidekick_settings(ASYNC_CONCURRENCY=3)
     NotMadeOnLoopJob.made = 0
     with running(child(concurrency=1)) as worker:
@@ -134,7 +136,7 @@ def test_a_job_that_cannot_be_made_fails_whatever_it_raises(redis, sidekick_sett
         wait_until(lambda: redis.zcard("retry") == 12 and settled(redis, worker), "twelve failures")
         NoteOnLoopJob.perform_bulk([(number,) for number in range(3)])
         wait_until(lambda: sorted(ran) == [0, 1, 2], "the loop to run others")
-        assert len(worker.intake.loop._free) == 3
+        wait_until(lambda: len(worker.intake.loop._free) == 3, "all slots to be free")
     assert {json.loads(raw)["error_class"] for raw in redis.zrange("retry", 0, -1)} == {"SystemExit"}
 
 
