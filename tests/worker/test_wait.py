@@ -14,11 +14,15 @@ from django_sidekick.broker.ownership import Ownership
 from django_sidekick.broker.waiting import BLOCK_S
 from django_sidekick.conf import MOST_QUEUES
 from django_sidekick.exceptions import Fenced
+from django_sidekick.worker import openqueues
 from tests.app.jobs import EchoJob
 from tests.conftest import wait_until
 from tests.workers import child, running, worker_process
 
 pytestmark = pytest.mark.usefixtures("redis")
+
+LONG_S = 8
+"""Of what ends by an event: not by this, on a machine however busy."""
 
 
 @pytest.fixture
@@ -65,8 +69,9 @@ def test_a_job_that_ends_a_wait_is_held_without_a_fetch(redis, own):
     assert own.wait.may_have_woken is False
 
 
-def test_an_idle_worker_makes_two_calls_a_job(redis):
+def test_an_idle_worker_makes_two_calls_a_job(redis, monkeypatch):
     """One brings it; one settles it, and finds nothing more. Both stand for one round trip."""
+    monkeypatch.setattr(openqueues, "BLOCK_S", 60)  # a wait that ends by its time is followed by a fetch, too
     with running(child()) as worker:
         wait_until(lambda: worker.intake.waiting and blocked(redis), "the worker to wait")
         fetches, before = [], worker.ownership.fetch
@@ -99,7 +104,7 @@ def test_one_job_wakes_one_of_many_processes(redis):
 
 
 def test_of_several_that_come_at_once_all_are_held_in_the_turns_order(redis, own):
-    waits = in_a_thread(lambda: own.wait_for_work([0, 1]))
+    waits = in_a_thread(lambda: own.wait_for_work([0, 1], LONG_S))
     wait_until(lambda: len(blocked(redis)) == 2, "both waits")
     together = redis.pipeline(transaction=True)
     together.lpush("queue:low", "second").lpush("queue:high", "first").execute()
@@ -108,10 +113,11 @@ def test_of_several_that_come_at_once_all_are_held_in_the_turns_order(redis, own
     assert sorted(held(redis, own).values()) == [b"first", b"second"]
 
 
-def test_one_wait_calls_off_all_others(redis, sidekick_settings):
+def test_one_wait_calls_off_all_others(redis, sidekick_settings, monkeypatch):
+    monkeypatch.setattr(waiting, "CALL_OFF_AGAIN_S", LONG_S)  # a server held up between two answers is asked once more
     own = Ownership(sidekick_settings(), [f"q{number}" for number in range(20)])
     own.register()
-    waits = in_a_thread(lambda: own.wait_for_work(range(20)))
+    waits = in_a_thread(lambda: own.wait_for_work(range(20), LONG_S))
     wait_until(lambda: len(blocked(redis)) == 20, "all waits")
     redis.config_resetstat()
     redis.lpush("queue:q7", "job")
@@ -231,7 +237,7 @@ def test_a_wait_that_cannot_be_made_leaves_no_connection_behind(redis, redis_url
         for _ in range(5):
             with pytest.raises(redis_py.exceptions.NoPermissionError):
                 wait.wait([0], 1, lambda index: ["PING"])
-        assert redis.info("clients")["connected_clients"] <= before
+        wait_until(lambda: redis.info("clients")["connected_clients"] <= before, "the server to know of their end")
     finally:
         redis.acl_deluser("app")
 
@@ -253,7 +259,7 @@ def test_a_queue_whose_key_is_no_list_holds_up_no_other(redis):
     with running(child("odd", "default")):
         for number in range(3):
             EchoJob.perform_later(number)
-            wait_until(lambda n=number: redis.llen("echo") == n + 1, "the job", 3)
+            wait_until(lambda n=number: redis.llen("echo") == n + 1, "the job")
 
 
 class TestAKeyThatBecomesNoList:
@@ -292,12 +298,12 @@ class TestAKeyThatBecomesNoList:
 def test_a_server_that_hangs_holds_up_no_calling_off(redis):
     with running(child("default")) as worker:
         wait_until(lambda: blocked(redis), "the wait")
-        redis.execute_command("CLIENT", "PAUSE", 3000, "ALL")
+        redis.execute_command("CLIENT", "PAUSE", 5000, "ALL")
         began = time.monotonic()
         worker._call_off()
         took_s = time.monotonic() - began
         redis.execute_command("CLIENT", "UNPAUSE")
-    assert took_s < 2, took_s
+    assert took_s < 4, took_s
 
 
 def test_what_was_put_aside_goes_back_in_its_old_order(redis, own):
