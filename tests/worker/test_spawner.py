@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
+import statistics
 import subprocess
 import time
 from collections import Counter
@@ -24,6 +26,7 @@ from tests.app.jobs import (
 )
 from tests.conftest import wait_until
 from tests.worker.family import (
+    BEATS_OFTEN,
     began_on,
     children_of,
     files_of,
@@ -153,7 +156,7 @@ child.Child._look_around = look_around
 
 
 def test_a_dismissed_child_that_hangs_is_killed_without_blame(redis, tmp_path):
-    hasty = settings_module(tmp_path, "hasty", "from django_sidekick.worker import supervisor\nsupervisor.KILL_AFTER_S = 0.5\n")
+    hasty = settings_module(tmp_path, "hasty", BEATS_OFTEN + "from django_sidekick.worker import supervisor\nsupervisor.KILL_AFTER_S = 0.5\n")
     with worker_process("-p", "2", "-c", "1", "-t", "0.5", **hasty) as worker:
         listed = ready(redis, 2)
         GateJob.perform_later(1)
@@ -190,9 +193,13 @@ def test_a_child_that_has_grown_is_succeeded_by_a_new_one(redis):
         wait_until(lambda: old not in members(redis) and len(members(redis)) == 1, "the replacement")
 
 
-def test_new_children_stand_ready_before_old_ones_go(redis):
-    """Two at every moment, however many are recycled: the listeners tell the order in which processes start and go quiet."""
-    with worker_process("-p", "2", "-c", "1", SIDEKICK_TEST_CHILD_MAX_JOBS="20", SIDEKICK_TEST_LISTEN="1") as worker:
+def test_new_children_stand_ready_before_old_ones_go(redis, tmp_path):
+    """Two at every moment, however many are recycled: the listeners tell the order in which processes start and go quiet.
+
+    Of jobs nothing is logged: a block of many lines is written in parts, and a listener's line would fall between them.
+    """
+    silent = settings_module(tmp_path, "silent", 'SIDEKICK["LOG_JOBS"] = False\n')
+    with worker_process("-p", "2", "-c", "1", SIDEKICK_TEST_CHILD_MAX_JOBS="20", SIDEKICK_TEST_LISTEN="1", **silent) as worker:
         seen = set(ready(redis, 2))
         wait_until(lambda: NoopJob.perform_bulk([()] * 20) and seen.update(members(redis)) or len(seen) > 5, "four replacements", 40)
         told = [line.split(": ") for line in worker.output().splitlines() if line.startswith(("started: ", "quiet: "))]
@@ -206,7 +213,7 @@ def test_new_children_stand_ready_before_old_ones_go(redis):
 
 
 def test_one_that_lived_long_is_replaced_at_once_and_those_that_die_young_later_and_later(redis, tmp_path):
-    hasty = "from django_sidekick.worker import supervised as s\ns.FIRST_PAUSE_S = 0.6\ns.RestartBackoff.__init__.__defaults__ = (2.0, 30.0)\n"
+    hasty = "from django_sidekick.worker import supervised as s\ns.FIRST_PAUSE_S = 1.0\ns.RestartBackoff.__init__.__defaults__ = (2.0, 30.0)\n"
     with worker_process("-p", "1", "-c", "1", **settings_module(tmp_path, "hasty", hasty)) as worker:
         (first,) = ready(redis, 1)
         others = children_of(worker.process.pid) - {first}
@@ -214,8 +221,11 @@ def test_one_that_lived_long_is_replaced_at_once_and_those_that_die_young_later_
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
 
-    assert worker.last_output.count("the next one comes at once") == 4, worker.last_output
-    assert [round(pause - wanted, 1) for pause, wanted in zip(paused, (0, 0, 0.6, 1.2, 0, 0), strict=True) if not 0 <= pause - wanted < 0.5] == []
+    told = re.findall("the next one comes (at once|in [0-9]+ s)", worker.last_output)
+    assert told == ["at once", "at once", "in 1 s", "in 2 s", "at once", "at once"], worker.last_output
+    late = [pause - wanted for pause, wanted in zip(paused, (0, 0, 1, 2, 0, 0), strict=True)]
+    assert min(late) >= 0, late
+    assert statistics.median(late) < 0.5, f"one that a busy machine holds up is no failure: {late}"
 
 
 def until_replaced_s(worker, others, age_s):
@@ -249,14 +259,18 @@ def test_a_memory_limit_below_the_base_size_is_said_once_and_does_not_churn(redi
     often = settings_module(tmp_path, "often", "from django_sidekick.worker import memory\nmemory.LOOK_EVERY_S = 0.1\n")
     with worker_process("-p", "1", "-c", "1", SIDEKICK_TEST_CHILD_MAX_MEMORY_MIB="20", **often) as worker:
         worker.wait_for("CHILD_MAX_MEMORY_MIB is 20, but a worker process has")
-        seen = set()
-        wait_until(lambda: seen.update(members(redis)) or len(seen) == 4, "four children")
-        wait_until(lambda: len(ready(redis, 1)) == 1, "the fourth alone")
-        (last,) = members(redis)
-        with pytest.raises(pytest.fail.Exception):
-            wait_until(lambda: last not in members(redis), "a fifth, which must not come for 4 s", 2)
+        born = set()
+
+        def note():
+            born.update(json.loads(redis.hget(identity, "info"))["started_at"] for identity in members(redis).values())
+            return len(born) == 5
+
+        wait_until(note, "five children", 40)
         assert worker.output().count("CHILD_MAX_MEMORY_MIB") == 1
         assert "has grown" not in worker.output()
+
+    pauses = [later - earlier for earlier, later in itertools.pairwise(sorted(born))]
+    assert [pause >= least for pause, least in zip(pauses, (0, 1, 2, 4), strict=True)] == [True] * 4, pauses
 
 
 def test_the_limit_of_jobs_is_noticed_soon(redis):
