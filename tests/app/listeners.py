@@ -21,7 +21,7 @@ def forked(role: str, **_: Any) -> None:
 @receiver(signals.worker_started)
 def started(identity: str, **_: Any) -> None:
     sys.stderr.write(f"started: {identity}\n")
-    threading.Event().wait(1.5 if os.environ["SIDEKICK_TEST_LISTEN"] == "slow" else 0.2)  # a job that did not wait would be first
+    threading.Event().wait(4 if os.environ["SIDEKICK_TEST_LISTEN"] == "slow" else 0.2)  # a job that did not wait would be first
     get_broker().client.rpush("echo", "started")
 
 

@@ -29,7 +29,9 @@ LOADS_SLOWLY = """
 import threading
 if "DJANGO_SIDEKICK_INHERITANCE" in os.environ:
     sys.stderr.write("new code loads\\n")
-    threading.Event().wait(2)
+    while not os.path.exists(__file__ + ".loaded"):
+        threading.Event().wait(0.01)
+    os.unlink(__file__ + ".loaded")
 """
 
 NOTES_LEASES = """
@@ -83,7 +85,7 @@ def test_leases_are_renewed_right_before_the_new_code_is_loaded(redis, tmp_path)
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
 
-    assert [int(seconds) >= 14 for seconds in left] == [True, True]
+    assert [int(seconds) > 12 for seconds in left] == [True, True]
 
 
 def test_code_that_does_not_start_is_found_out_before(redis, tmp_path):
@@ -113,14 +115,18 @@ def test_code_that_hangs_at_its_start_is_given_up_and_a_later_hup_works(redis, t
     hangs = """
 import threading
 from django_sidekick.worker import reexec
-reexec.REHEARSAL_S = 5  # what does not hang starts within it on a busy machine too
+begin = reexec._Rehearsal.__init__
+def begin_patiently(self):
+    reexec.REHEARSAL_S = 60 if os.path.exists(__file__ + ".mended") else 3  # what does not hang may take its time
+    begin(self)
+reexec._Rehearsal.__init__ = begin_patiently
 if "DJANGO_SIDEKICK_REHEARSAL" in os.environ and not os.path.exists(__file__ + ".mended"):
     threading.Event().wait(100)
 """
     with worker_process("-p", "1", **settings_module(tmp_path, "hangs", hangs)) as worker:
         old = ready(redis, 1)
         worker.send(signal.SIGHUP)
-        worker.wait_for("has not ended within 5 s")
+        worker.wait_for("has not ended within 3 s")
         assert members(redis) == old
         wait_until(lambda: len(children_of(worker.process.pid)) == 2, "the end of the rehearsal")
         (tmp_path / "hangs.py.mended").touch()
@@ -130,6 +136,7 @@ if "DJANGO_SIDEKICK_REHEARSAL" in os.environ and not os.path.exists(__file__ + "
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGTSTP, signal.SIGHUP])
 def test_a_signal_while_new_code_loads_is_obeyed_afterwards(redis, tmp_path, number):
+    loaded = tmp_path / "slow.py.loaded"
     with worker_process("-p", "1", "-c", "1", **settings_module(tmp_path, "slow", LOADS_SLOWLY)) as worker:
         ready(redis, 1)
         GateJob.perform_later(1)
@@ -137,9 +144,11 @@ def test_a_signal_while_new_code_loads_is_obeyed_afterwards(redis, tmp_path, num
         worker.send(signal.SIGHUP)
         worker.wait_for("new code loads")
         worker.send(number)
+        loaded.touch()
         if number == signal.SIGHUP:
             wait_until(lambda: worker.output().count("new code loads") == 2, "the second renewal", 30)
             worker.send(signal.SIGTERM)
+            loaded.touch()
         wait_until(lambda: redis.hget(members(redis)[busy], "quiet") == b"true", "the quiet")
         redis.rpush("gate", "go")
         wait_until(lambda: redis.llen("ended"), "the end of the job")
@@ -207,7 +216,7 @@ def test_children_are_replaced_one_after_the_other_and_nothing_is_left_over(redi
             renewed(redis, worker, old, 4)
             old = ready(redis, 4)
             redis.delete("began")
-            figures.append((files_of(pid), [files_of(child) for child in sorted(old)], zombies_of(pid)))
+            figures.append((files_open(pid), [files_open(child) for child in sorted(old)], zombies_of(pid)))
 
         assert figures[0][0] == figures[2][0], "open files of the supervisor"
         assert max(figures[2][1]) <= max(figures[0][1]), "open files of the children"
@@ -215,8 +224,15 @@ def test_children_are_replaced_one_after_the_other_and_nothing_is_left_over(redi
         assert most <= 4, "two services, a rehearsal, one newborn"
 
 
+def files_open(pid):
+    """Return how many files stay open: a beat has one more for a moment."""
+    counts = []
+    wait_until(lambda: counts.append(files_of(pid)) or len(counts) == 10, "ten looks")
+    return min(counts)
+
+
 def test_jobs_go_on_while_children_are_replaced(redis):
-    """A new child takes 1.5 s to start here: an old one that did not wait for it would leave a gap."""
+    """A new child takes 4 s to start here: an old one that did not wait for it would leave a gap."""
     stop = threading.Event()
     with worker_process("-p", "1", "-c", "2", SIDEKICK_TEST_LISTEN="slow") as worker:
         old = ready(redis, 1)
@@ -240,7 +256,7 @@ def test_jobs_go_on_while_children_are_replaced(redis):
 
     ran = sorted(float(entry.split(b":")[0]) for entry in redis.lrange("stamps", 0, -1))
     longest = max(later - earlier for earlier, later in zip(ran, ran[1:], strict=False))
-    assert longest < 1.0
+    assert longest < 3.5
     assert kept(redis) == []
 
 
