@@ -77,12 +77,22 @@ def test_50000_jobs_due_at_once_neither_hold_redis_nor_starve_a_queue(redis, slo
     assert max(took) < 1
 
 
-def test_a_queue_is_served_while_its_due_jobs_come(redis):
+def test_a_queue_is_served_while_its_due_jobs_come(redis, monkeypatch):
     schedule(redis, 20_000)
-    with running(child("crowd", concurrency=5)) as worker:
-        wait_until(lambda: worker.intake.done > 0, "the first of them to run")
-        assert redis.zcard("schedule") > 10_000
+    worker = child("crowd", concurrency=5)
+    due, ran = worker.service._scheduler._jobs, []
+    move = due.enqueue_due
+
+    def note_and_move():
+        ran.append(worker.intake.done)
+        return move()
+
+    monkeypatch.setattr(due, "enqueue_due", note_and_move)
+    with running(worker):
         wait_until(lambda: worker.intake.done == 20_000, "all of them to run", 60)
+
+    assert len(ran) >= 200
+    assert ran[100] > 0, "the first of them ran while more than 10,000 were still to be moved"
 
 
 def leader(redis):
@@ -103,15 +113,20 @@ def test_another_moves_due_jobs_when_the_leader_is_killed(redis):
         other = wait_until(lambda: leader(redis) not in {0, first} and leader(redis), "the next leader")
         led_s = time.monotonic() - killed
         assert other in {one.process.pid, two.process.pid}
-        due = time.monotonic() + 0.3
-        EchoJob.set(wait=0.3).perform_later("to the millisecond")
-        wait_until(lambda: redis.llen("echo") == 2, "the next due job")
-        late_s = time.monotonic() - due
+        late_s = statistics.median(late_by_s(redis, number) for number in range(2, 7))
 
-    print(f"the leader is killed: a due job after {took_s:.2f} s, another leads after {led_s:.2f} s, its first job {late_s * 1000:.0f} ms late")
-    assert took_s < 3, "the others look once a second"
-    assert led_s < LEASE_S + 2
-    assert late_s < 0.3
+    print(f"the leader is killed: a due job after {took_s:.2f} s, another leads after {led_s:.2f} s, its jobs {late_s * 1000:.0f} ms late")
+    assert took_s < LEASE_S * 2 / 3, "before any leader's lease can end, for it is renewed every third of it: the others look, too"
+    assert led_s < LEASE_S + 4
+    assert late_s < 0.3, "five are asked: one that a busy machine holds up is no failure"
+
+
+def late_by_s(redis, number):
+    """Return how late a job begins that is due in a moment: it is the so many'th to say so."""
+    due = time.monotonic() + 0.3
+    EchoJob.set(wait=0.3).perform_later("to the millisecond")
+    wait_until(lambda: redis.llen("echo") == number, "the next due job")
+    return time.monotonic() - due
 
 
 class RubyPoller(threading.Thread):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import signal
+import statistics
 import threading
 import time
 
@@ -98,20 +99,25 @@ def test_no_change_of_the_schedule_is_slept_through(redis):
         for number in range(300):
             watch.arm()
             redis.zadd("schedule", {f"{number}": 9e9})
-            assert watch.wait_for_change(1.0)
+            assert watch.wait_for_change(10.0)
     finally:
         watch.close()
 
 
 def test_a_scheduled_job_starts_within_a_fifth_of_a_second(redis):
+    """Five do, or nearly all: one that a busy machine holds up is no failure."""
+    late = []
     with running(child()) as worker:
         wait_until(lambda: worker.intake.waiting, "the worker to wait")
-        EchoJob.set(wait=30).perform_later("far")
-        due = time.time() + 0.3
-        redis.zadd("schedule", {json.dumps({"class": EchoJob.name, "args": [1], "queue": "default", "retry": True, "jid": "x"}): due})
-        wait_until(lambda: redis.llen("echo"), "the near job", 3)
+        EchoJob.set(wait=60).perform_later("far")
+        for number in range(1, 6):
+            due = time.time() + 0.3
+            redis.zadd("schedule", {json.dumps({"class": EchoJob.name, "args": [number], "queue": "default", "retry": True, "jid": "x"}): due})
+            wait_until(lambda n=number: redis.llen("echo") == n, "the near job")
+            late.append(time.time() - due)
 
-        assert 0 <= time.time() - due < 0.2
+    assert min(late) >= 0, late
+    assert statistics.median(late) < 0.2, late
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x00", b"{", b"[]", b"7", b"{}", b'{"class":"","args":[]}', b'{"class":"A","args":[1e400]}', b'{"class":"A","args":["\\ud800"],"retry":1}', b'{"class":"A","args":[' + b"[" * 2000 + b"]" * 2000 + b"]}", b"\xff" * 1000])  # fmt: skip
@@ -155,8 +161,7 @@ def test_a_fenced_worker_goes_on_under_a_new_name_and_settles_nothing_old(redis)
         old = worker.ownership.identity
         GateJob.perform_later(1)
         wait_until(lambda: redis.llen("began"), "the job")
-        redis.zadd("sk:owners", {old: 1})
-        assert worker.service.owners.recover(old).jobs == 1
+        assert worker.service.owners.recover(old, certain=True).jobs == 1  # its own service would be there first
         wait_until(lambda: redis.llen("began") == 2, "the job to run again under the new name", 20)
         assert worker.ownership.identity != old
         redis.rpush("gate", "a", "b")
@@ -275,7 +280,7 @@ class TestPausedQueues:
             wait_until(lambda: redis.llen("echo") == 1, "the job of the other queue")
             assert redis.llen("queue:a") == 1
             redis.srem("paused", "a")
-            wait_until(lambda: redis.llen("echo") == 2, "the paused one to go on", 4)
+            wait_until(lambda: redis.llen("echo") == 2, "the paused one to go on")
 
     def test_all_queues_paused_is_an_idle_worker(self, redis):
         redis.sadd("paused", "default")
@@ -284,7 +289,7 @@ class TestPausedQueues:
         with running(child()) as worker:
             wait_until(lambda: worker.intake.waiting, "the worker to wait")
             redis.srem("paused", "default")
-            wait_until(lambda: redis.llen("echo") == 1, "the job", 4)
+            wait_until(lambda: redis.llen("echo") == 1, "the job")
         assert redis.info("commandstats")["cmdstat_evalsha"]["calls"] < 60
 
     def test_what_a_wait_took_before_goes_back(self, redis):
@@ -382,7 +387,7 @@ class TestProcess:
             worker.send(signal.SIGTSTP)
             worker.send(signal.SIGTTIN)
             worker.wait_for("Thread")
-            (identity,) = redis.smembers("processes")
+            (identity,) = wait_until(lambda: redis.smembers("processes"), "the first beat")
             wait_until(lambda: redis.hget(identity, "quiet") == b"true", "the quiet")
             EchoJob.perform_later()
             redis.rpush("gate", "go")
