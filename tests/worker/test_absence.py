@@ -34,7 +34,8 @@ def server():
 def assert_told_as_promised(worker, port):
     """One warning naming host and port, again at most every 5 s; one more at each return; no traceback."""
     output, told = worker.output(), worker.away()
-    assert all(later - earlier >= 4.99 for earlier, later in zip(told, told[1:], strict=False)), output
+    # What is compared is when the lines were made: right after the clock was asked, unless the machine is busy.
+    assert all(later - earlier >= 4.5 for earlier, later in zip(told, told[1:], strict=False)), output
     assert output.count("is away") == len(told) == output.count(f"Redis at 127.0.0.1:{port} is away"), output
     assert output.count("is back after") <= len(told)
     assert "\nTraceback" not in output, output
@@ -45,7 +46,7 @@ def test_a_start_without_redis_is_told_once_every_five_seconds_and_then_the_work
     server.stop()
     began = time.time()
     with worker_process("-p", processes, SIDEKICK_TEST_PORT=str(server.port)) as worker:
-        wait_until(lambda: len(worker.away()) == 2, "the second warning", 20)
+        wait_until(lambda: len(worker.away()) >= 2, "the second warning", 20)
         assert worker.away()[0] - began < 10
         server.start()
         worker.wait_for("is back after")

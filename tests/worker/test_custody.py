@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -76,14 +77,13 @@ def test_a_renewal_that_failed_is_tried_again_within_a_second(redis, custody, ch
     redis.set("sk:owners", "text")
     custody.turn(children, nothing)
     redis.rename("elsewhere", "sk:owners")
-    failed = time.monotonic()
+    assert custody._renew_at <= time.monotonic() + module.TRY_AGAIN_S
 
     def are_renewed():
         custody.turn(children, nothing)
         return all(redis.zscore("sk:owners", identity) > end for identity, end in lease.items())
 
     wait_until(are_renewed, "the renewal")
-    assert time.monotonic() - failed < 2
 
 
 def test_a_server_that_hangs_costs_one_time_out_a_turn(sidekick_settings, tmp_path, children, monkeypatch):
@@ -95,7 +95,19 @@ def test_a_server_that_hangs_costs_one_time_out_a_turn(sidekick_settings, tmp_pa
         custody.turn(children, nothing)
         for child in children:
             custody.recover(child.identity, blame=False)
-        assert 0.2 < time.monotonic() - began < 0.6
+        assert 0.2 < time.monotonic() - began < 2
+        assert connections_to(deaf) == 1, "each time-out costs a connection"
+
+
+def connections_to(listener):
+    """Return how many connections wait to be accepted."""
+    listener.setblocking(False)
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            listener.accept()[0].close()
+            count += 1
+    return count
 
 
 def test_a_child_that_took_a_new_name_is_shown_once(redis, custody, children):
@@ -172,7 +184,7 @@ class TestLeave:
         own.register()
         cut = threading.Thread(target=self.cut, args=(redis,))
         cut.start()
-        assert own.wait.wait([0], 2, own._adoption) == [Answer(None, None, False)]
+        assert own.wait.wait([0], 10, own._adoption) == [Answer(None, None, False)]
         cut.join()
 
         own.leave()

@@ -81,9 +81,9 @@ def test_a_stopped_supervisor_costs_no_lease(redis):
     with worker_process("-p", "1") as worker:
         (identity,) = wait_until(lambda: redis.smembers("processes"), "the child")
         worker.send(signal.SIGSTOP)
-        end = time.time() + 8
+        end = time.time() + 12
         redis.zadd("sk:owners", {identity: end})
-        wait_until(lambda: redis.zscore("sk:owners", identity) > end, "its own renewal", 8)
+        wait_until(lambda: redis.zscore("sk:owners", identity) > end, "its own renewal", 12)
         worker.send(signal.SIGCONT)
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
