@@ -48,6 +48,11 @@ def has_begun(number: int) -> bool:
     return any(line.split()[:2] == ["began", str(number)] for line in lines)
 
 
+def gate_of(ledger: Path) -> Path:
+    """Return the file that held jobs wait for."""
+    return ledger.with_name("gate")
+
+
 def events_of(worker: str, outcomes: Sequence[Outcome]) -> bytes:
     """One blob: which job ended how."""
     named = [[json.loads(o.delivery.raw)["args"][0], o.kind] for o in outcomes if o.payload]
@@ -66,6 +71,8 @@ class LedgerJob(BaseJob):
             time.sleep(0.05)
         if kind == "slow":
             time.sleep(0.5)
+        while kind == "held" and not gate_of(Path(os.environ["SIDEKICK_TEST_LEDGER"])).exists():
+            time.sleep(0.005)
         if kind == "is shut" and is_first:
             note("released", number)
             raise Shutdown

@@ -75,7 +75,8 @@ def check_log(log: str) -> int:
     for at_s, pid, _ in away:
         by_pid[pid].append(float(at_s))
     for times in by_pid.values():
-        assert all(later - earlier >= WARN_EVERY_S - 0.1 for earlier, later in itertools.pairwise(times)), log
+        # A line is made right after the clock was asked, unless the machine is busy.
+        assert all(later - earlier >= WARN_EVERY_S - 0.5 for earlier, later in itertools.pairwise(times)), log
     return len(away)
 
 

@@ -10,7 +10,7 @@ import time
 
 from tests.conftest import SERVER, wait_until
 from tests.crash.crew import CrewProcess, is_empty
-from tests.crash.jobs import LedgerJob, SleepJob
+from tests.crash.jobs import LedgerJob, SleepJob, gate_of
 from tests.crash.ledger import Ledger
 from tests.worker.family import children_of, ready
 
@@ -39,13 +39,15 @@ def test_the_jobs_of_a_killed_child_are_back_within_50_ms(redis, ledger, capsys)
     with CrewProcess(ledger, SERVER[0].url, processes=1, concurrency=5) as worker:
         for kill in range(KILLS):
             ((pid, identity),) = wait_until(lambda: ready(redis, 1), "the child").items()
-            LedgerJob.perform_bulk([(5 * kill + n, "slow") for n in range(5)])
+            LedgerJob.perform_bulk([(5 * kill + n, "held") for n in range(5)])
             wait_until(lambda i=identity: len(kept_by(redis, i)) == 5, "five jobs to run")
             held += 5
             took.append(until_back_s(redis, identity, pid))
             wait_until(lambda p=pid: p not in ready(redis, 1), "the next child")
             redis.delete("queue:default")
+            gate_of(ledger.path).touch()
             wait_until(lambda: is_empty(redis), "what has begun again to end", 30)
+            gate_of(ledger.path).unlink()
         assert children_of(worker.process.pid)
         assert worker.output().count("is gone: 5 jobs are back in their queues") == KILLS, worker.output()
 
