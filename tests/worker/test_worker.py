@@ -11,7 +11,7 @@ import pytest
 from django_sidekick.broker.broker import get_broker
 from django_sidekick.exceptions import Fenced
 from django_sidekick.wire.outcome import FollowUp, Outcome
-from django_sidekick.worker import keeper
+from django_sidekick.worker import keeper, openqueues
 from tests.app.jobs import CoroutineJob, EchoJob, FailJob, GateJob, NoopJob
 from tests.conftest import wait_until
 from tests.workers import child, running, worker_process
@@ -35,11 +35,12 @@ def test_strict_queues_are_emptied_in_order(redis):
     assert ran == [(name, number) for name in ("high", "low") for number in range(3)]
 
 
-def test_idle_workers_are_woken_whatever_the_queue(redis):
+def test_idle_workers_are_woken_whatever_the_queue(redis, monkeypatch):
+    monkeypatch.setattr(openqueues, "BLOCK_S", 60)  # no wait ends by its time
     with running(child("a", "b", "c")):
         for name in ("c", "a", "b"):
             EchoJob.set(queue=name).perform_later(name)
-            wait_until(lambda n=name: any(n in str(t) for t in redis.lrange("echo", 0, -1)), f"queue {name}", 2)
+            wait_until(lambda n=name: any(n in str(t) for t in redis.lrange("echo", 0, -1)), f"queue {name}")
 
 
 def test_nothing_is_left_when_a_worker_has_ended(redis):
