@@ -236,7 +236,6 @@ def test_a_job_that_holds_the_gil_for_longer_than_a_lease_costs_neither_beat_nor
         work = [json.loads(text) for text in redis.hvals(f"{identity}:work")]
         assert [json.loads(entry["payload"])["class"] for entry in work] == [HoldGilJob.name]
 
-
         def has_ended():
             assert redis.zscore("sk:owners", identity) > time.time(), "the lease is over"
             assert float(redis.hget(identity, "beat")) > time.time() - 7, "no beat has come"
