@@ -65,6 +65,7 @@ EMAIL_HOST = os.environ.get("SHOP_SMTP_HOST", "127.0.0.1")
 EMAIL_PORT = int(os.environ.get("SHOP_SMTP_PORT", "2525"))
 EMAIL_TIMEOUT = 10
 CARRIER_URL = os.environ.get("SHOP_CARRIER_URL", "http://127.0.0.1:8000/carrier/quote/")
+CARRIER_PAUSE_S = float(os.environ.get("SHOP_CARRIER_PAUSE_S", "3"))
 WAREHOUSE_URL = os.environ.get("SHOP_WAREHOUSE_URL", "http://127.0.0.1:9/stock/")
 
 SIDEKICK: dict[str, Any] = {"KEY_PREFIX": os.environ.get("SHOP_KEY_PREFIX", "")}

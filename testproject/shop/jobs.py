@@ -99,7 +99,7 @@ class QuoteJob(BaseJob):
 
     def retry_in(self, count: int, error: BaseException) -> float:
         """Ask again soon, and then ever later: the carrier recovers quickly, as a rule."""
-        return 3.0 + 2 * count
+        return settings.CARRIER_PAUSE_S + 2 * count
 
 
 class OutOfPaper(Exception):

@@ -17,8 +17,8 @@ import pytest
 
 from testproject.customer import Customer
 from testproject.servers import Mailbox, answers
-from testproject.surroundings import free_port
 from tests.conftest import wait_until
+from tests.settings import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PREFIX = "shop-tests:"
@@ -39,6 +39,7 @@ class Shop:
             "SHOP_VAR_DIR": str(self.folder),
             "SHOP_SMTP_PORT": str(self.smtp_port),
             "SHOP_CARRIER_URL": f"{self.url}/carrier/quote/",
+            "SHOP_CARRIER_PAUSE_S": "3600",  # what has failed is due when a test says so, however long a drain takes
             "SHOP_KEY_PREFIX": PREFIX,
         }
 
