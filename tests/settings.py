@@ -62,11 +62,22 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 
+_GIVEN: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port of the loopback address that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of the loopback address that nobody listens at, and no other that was given away here.
+
+    Each worker of pytest-xdist has ports of its own: whoever was given one listens seconds later, and may stop and start.
+    """
+    number, count = os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:], os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if (port // 2 - int(number)) % int(count) == 0 and port not in _GIVEN:  # the kernel gives away odd ones
+            _GIVEN.add(port)
+            return port
 
 
 def keep_to_itself(worker: str) -> None:
