@@ -72,12 +72,13 @@ def test_a_queue_that_is_no_list_does_not_hold_up_the_others(redis, due):
 @pytest.mark.parametrize("raw", ["[]", "7", '"x"', "null", "[1, {}]", "1e5", '"\\ud800"'])
 def test_json_that_is_no_object_goes_to_dead_inside_a_valid_payload(redis, due, raw):
     redis.zadd("retry", {raw: 1, payload(): 2})
+    began_s = time.time()
 
     assert due.enqueue_due() == 2
     ((grave, score),) = redis.zrange("dead", 0, -1, withscores=True)
     fields = json.loads(grave)
     assert (fields["class"], fields["args"], fields["queue"], fields["error_class"]) == ("(malformed)", [raw], "default", "MalformedPayload")
-    assert abs(score - time.time()) < 5
+    assert began_s <= score <= time.time()
     assert redis.llen("queue:low") == 1
 
 
@@ -210,7 +211,7 @@ def test_a_server_that_tells_of_no_change_delays_a_job_by_little(redis, sidekick
             for number in range(9):
                 EchoJob.set(wait=0.05).perform_later(number)
                 due = time.monotonic() + 0.05
-                wait_until(lambda n=number: redis.llen("echo") == n + 1, "the scheduled job", 5)
+                wait_until(lambda n=number: redis.llen("echo") == n + 1, "the scheduled job")
                 late_s.append(time.monotonic() - due)
     finally:
         redis.execute_command("ACL", "SETUSER", "default", "+@all")

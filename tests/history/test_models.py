@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connections
@@ -85,7 +85,9 @@ def test_jobs_of_a_class_by_the_class_or_its_name():
     assert jids(JobRecord.objects.for_job(NoopJob)) == jids(JobRecord.objects.for_job(NoopJob.name)) == ["a"]
 
 
-def test_today_begins_at_midnight_of_the_current_time_zone():
+def test_today_begins_at_midnight_of_the_current_time_zone(monkeypatch):
+    now = datetime(2026, 11, 25, 18, 30, tzinfo=UTC)  # the 26th has begun there
+    monkeypatch.setattr(timezone, "now", lambda: now)
     add("now")
     add("then", changed_at=timezone.now() - timedelta(days=1))
 

@@ -86,7 +86,8 @@ def test_a_connection_that_is_cut_while_the_worker_idles_costs_no_job(sidekick_s
     assert first != second == third
 
 
-def test_a_busy_thread_asks_the_server_for_nothing_but_its_jobs(sidekick_settings):
+def test_a_busy_thread_asks_the_server_for_nothing_but_its_jobs(sidekick_settings, monkeypatch):
+    monkeypatch.setattr(job_connections, "IDLE_S", 60.0)  # a machine that stands still makes no thread idle
     executor, BackendJob.seen = Executor(sidekick_settings()), []
 
     def jobs():

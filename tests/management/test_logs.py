@@ -78,5 +78,5 @@ def test_redis_away_is_told_in_json(redis):
     with worker_process("-p", "1", SIDEKICK_TEST_LOG_FORMAT="json", SIDEKICK_TEST_PORT=str(free_port())) as worker:
         worker.wait_for("is away")
         worker.send(signal.SIGTERM)
-        assert worker.wait(15) == 0
+        assert worker.wait() == 0
         assert {json.loads(line)["level"] for line in worker.output().splitlines()} <= {"INFO", "WARNING"}
