@@ -8,9 +8,8 @@ STAMP = $(VENV)/.installed
 NO_CODEC = testproject architecture typing browser dashboard $(addprefix worker/test_,$(addsuffix .py,$(PROCESSES)))
 PROCESSES = absence spawner custody late_death listeners new_code reload supervisor
 
-# What another Python or Django may change, in about a minute and a half. `tox` runs everything on all of them.
-NEWEST_TESTS = wire jobs broker history golden management fundamentals worker/test_worker.py worker/test_eventloop.py \
-	$(addprefix dashboard/test_,page.py rights.py job.py sets.py)
+# What another Python or Django may change first, in a minute. `tox` runs everything on all of them.
+NEWEST_TESTS = wire jobs history management fundamentals worker/test_worker.py dashboard/test_page.py dashboard/test_rights.py
 NEWEST ?= $(lastword $(foreach minor,12 13 14,$(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python /usr/bin/python3.$(minor) /usr/local/bin/python3.$(minor))))
 
 # Most tests wait for something: two processes share them, each with servers of its own.
