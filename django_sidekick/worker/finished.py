@@ -29,7 +29,8 @@ class Finished(deque[Outcome]):
         Left out is what is others' now: tags before `oldest_tag`, and those `abandoned`.
         """
         pop = self.popleft
-        with self._taking:  # else two of us would run into each other's end, and who asks meanwhile would see neither
+        # Else two of us would run into each other's end and lose what they hold, and who asks meanwhile would miss it.
+        with self._taking:
             taken = [pop() for _ in range(len(self))]
             self._in_hand[id(taken)] = held = taken
         if oldest_tag or abandoned:

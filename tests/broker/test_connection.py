@@ -13,7 +13,7 @@ from django_sidekick.exceptions import ConfigurationError, EnqueueError
 from tests.app.jobs import EchoJob, FailJob, NoopJob
 from tests.conftest import RedisServer, redis_binary, wait_until
 from tests.settings import free_port
-from tests.workers import child, running
+from tests.workers import child, running, settled_by
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -122,11 +122,6 @@ def test_the_first_refused_push_starts_a_server_in_development(tmp_path, monkeyp
         embedded.stop_server(own)
 
 
-def settled(worker):
-    """Return how many runs Redis has acknowledged: a worker looks idle, too, between its buffer and the beginning of a job."""
-    return worker.intake.tally.totals()[0]
-
-
 def test_a_server_that_has_become_a_replica_is_left(settings, tmp_path):
     """After a failover behind one name: the old server answers on, and only new connections lead to the new one."""
     place, new_place = tmp_path / "redis.sock", tmp_path / "new.sock"
@@ -136,11 +131,11 @@ def test_a_server_that_has_become_a_replica_is_left(settings, tmp_path):
         settings.SIDEKICK = {"REDIS": f"unix://{place}"}
         with running(child()) as worker:
             NoopJob.perform_later("before")
-            wait_until(lambda: settled(worker) == 1, "the job before")
+            wait_until(lambda: settled_by(worker) == 1, "the job before")
             new_place.rename(place)
             raw.replicaof("127.0.0.1", new.port)
             assert NoopJob.perform_later("behind").enqueued
-            wait_until(lambda: settled(worker) == 2 and not raw_new.llen("queue:default"), "the job behind")
+            wait_until(lambda: settled_by(worker) == 2 and not raw_new.llen("queue:default"), "the job behind")
             wait_until(lambda: raw_new.zscore("sk:owners", worker.ownership.identity), "the lease")
     finally:
         old.close()
@@ -195,10 +190,10 @@ def test_sentinels_say_who_the_server_is(settings, sentinel):
     raw = redis_py.Redis(port=replica.port)
     with running(child()) as worker:
         NoopJob.perform_later("before")
-        wait_until(lambda: settled(worker) == 1, "the job before")
+        wait_until(lambda: settled_by(worker) == 1, "the job before")
         server.stop()
         NoopJob.perform_later("behind")
-        wait_until(lambda: settled(worker) == 2, "the job behind", 60)
+        wait_until(lambda: settled_by(worker) == 2, "the job behind", 60)
         assert raw.zscore("sk:owners", worker.ownership.identity)
         assert not raw.exists("queue:default")
 
@@ -216,13 +211,13 @@ def test_a_server_out_of_memory_is_emptied_by_its_workers(settings):
         with pytest.raises(EnqueueError, match="Redis refuses: .*maxmemory"):
             NoopJob.perform_later()
         with running(child()) as worker:
-            wait_until(lambda: settled(worker) == 52, "all of them")
+            wait_until(lambda: settled_by(worker) == 52, "all of them")
             assert not raw.exists("queue:default", "schedule")
             assert raw.zcard("retry") == 1
             assert raw.zscore("sk:owners", worker.ownership.identity)
             raw.config_set("maxmemory", 0)
             NoopJob.perform_later()
-            wait_until(lambda: settled(worker) == 53, "one more")
+            wait_until(lambda: settled_by(worker) == 53, "one more")
         assert raw.hlen(worker.ownership.inflight) == 0
     finally:
         server.close()

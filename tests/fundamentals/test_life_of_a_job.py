@@ -11,7 +11,7 @@ from django_sidekick.broker.broker import get_broker
 from django_sidekick.broker.inspector import Inspector
 from tests.app.jobs import EchoJob, FlakyJob, GateJob
 from tests.conftest import wait_until
-from tests.workers import child, running, worker_process
+from tests.workers import child, running, settled_by, worker_process
 
 pytestmark = pytest.mark.usefixtures("redis")
 
@@ -63,7 +63,7 @@ def test_failed_then_retry_then_dead_then_revived_then_processed(redis):
 
         redis.set("healed", 1)
         assert inspector.retry(job.jid)
-        wait_until(lambda: worker.intake.tally.totals()[0] == 4, "the revived job to run")  # a search misses what moves
+        wait_until(lambda: settled_by(worker) == 4, "the revived job to run")  # a search misses what moves
 
     assert inspector.find(job.jid) is None
     assert redis.get("stat:processed") == b"4"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from django_sidekick.worker import keeper
 from tests.conftest import wait_until
 
 BEATS_OFTEN = """
@@ -15,11 +16,17 @@ display.BEAT_S = 1.0
 BEAT_AND_SLACK_S = 8.0
 """Until such a beat has come, on a busy machine; sooner than one of every ten seconds would."""
 
-NOTHING_COMES_BACK = """
+NEVER = 10**9
+NOTHING_COMES_BACK = f"""
 from django_sidekick.worker import keeper
-keeper.STUCK_TICKS = 10**9
+keeper.STUCK_TICKS = {NEVER}
 """
 """For a settings module: what waits behind a long job stays there, where the keeper would give it back within 30 ms."""
+
+
+def let_nothing_come_back(monkeypatch):
+    """As NOTHING_COMES_BACK, for workers in this process."""
+    monkeypatch.setattr(keeper, "STUCK_TICKS", NEVER)
 
 
 def members(redis):

@@ -23,10 +23,10 @@ from django_sidekick.conf import get_settings
 from django_sidekick.jobs import connections as job_connections
 from django_sidekick.jobs.execute import Executor
 from django_sidekick.wire.outcome import Awaiting, Delivery
-from django_sidekick.worker import keeper
 from tests.app.jobs import EchoJob
 from tests.app.models import Order
 from tests.conftest import wait_until
+from tests.worker.family import let_nothing_come_back
 from tests.workers import child, running, worker_process
 
 pytestmark = pytest.mark.usefixtures("redis")
@@ -416,7 +416,7 @@ def test_a_full_loop_holds_up_no_job_of_another_queue_and_does_not_spin(redis, s
 def test_a_flood_of_coroutine_jobs_runs_to_its_end_in_order(redis, sidekick_settings, monkeypatch, goes_back):
     """What waits while a busy machine holds the loop up goes back, and may be passed by what is being fetched then."""
     if not goes_back:
-        monkeypatch.setattr(keeper, "STUCK_TICKS", 10**9)
+        let_nothing_come_back(monkeypatch)
     sidekick_settings(ASYNC_CONCURRENCY=3)
     NoteJob.perform_bulk([(number,) for number in range(2_000)])
 
@@ -428,7 +428,7 @@ def test_a_flood_of_coroutine_jobs_runs_to_its_end_in_order(redis, sidekick_sett
 
 
 def test_the_time_a_job_has_waited_for_a_slot_is_no_part_of_its_run(redis, sidekick_settings, monkeypatch):
-    monkeypatch.setattr(keeper, "STUCK_TICKS", 10**9)  # it waits here, and not in its queue after some milliseconds
+    let_nothing_come_back(monkeypatch)  # it waits here, and not in its queue after some milliseconds
     sidekick_settings(ASYNC_CONCURRENCY=1)
     with running(child()) as worker:
         HeldJob.perform_later(0)

@@ -8,9 +8,9 @@ import threading
 import pytest
 
 from django_sidekick import BaseJob
-from django_sidekick.worker import keeper
 from django_sidekick.worker.handover import Handover
 from tests.conftest import wait_until
+from tests.worker.family import let_nothing_come_back
 from tests.workers import child, running
 
 pytestmark = pytest.mark.usefixtures("redis")
@@ -25,7 +25,7 @@ def clean(monkeypatch):
     MADE.clear()
     RAN.clear()
     GATES.clear()
-    monkeypatch.setattr(keeper, "STUCK_TICKS", 10**9)  # what goes back from a loop held up is decoded again, and comes later
+    let_nothing_come_back(monkeypatch)  # what goes back from a loop held up is decoded again, and comes later
 
 
 def this_thread():

@@ -17,13 +17,13 @@ from django_sidekick.conf import get_settings
 from django_sidekick.feature import Feature
 from django_sidekick.jobs.execute import Executor
 from django_sidekick.wire.outcome import Delivery, FollowUp, Outcome
-from django_sidekick.worker import keeper
 from django_sidekick.worker.child import Child
 from django_sidekick.worker.joblog import JobLog
 from django_sidekick.worker.options import WorkerOptions
 from tests.app.jobs import ForkJob, StampJob
 from tests.app.models import Order
 from tests.conftest import wait_until
+from tests.worker.family import let_nothing_come_back
 from tests.workers import child, running, worker_process
 
 pytestmark = pytest.mark.usefixtures("redis")
@@ -127,7 +127,7 @@ def test_what_is_fetched_while_the_identity_changes_is_not_held_for_ever(redis):
 
 
 def test_a_job_that_cannot_be_made_fails_whatever_it_raises(redis, sidekick_settings, monkeypatch):
-    monkeypatch.setattr(keeper, "STUCK_TICKS", 10**9)  # the one that can be made is made once: it does not go back
+    let_nothing_come_back(monkeypatch)  # the one that can be made is made once: it does not go back
     sidekick_settings(ASYNC_CONCURRENCY=3)
     NotMadeOnLoopJob.made = 0
     with running(child(concurrency=1)) as worker:
